@@ -1,0 +1,35 @@
+# PG: the PostgreSQL versions to test, any of 15 16 17 18. PG_CONFIG: the server to install into. KEEP=1: the
+# demo leaves its server running.
+PG ?= 15
+PG_CONFIG ?= pg_config
+KEEP ?=
+
+.PHONY: help demo test bench install clean
+
+help:
+	@echo 'make demo               build, start a throw-away PostgreSQL, run a flow, show it'
+	@echo 'make demo KEEP=1        the same, and leave the server running'
+	@echo 'make test               every test, on PostgreSQL 15'
+	@echo 'make test PG="15 18"    every test, on these versions (15 16 17 18)'
+	@echo 'make bench              the benchmarks'
+	@echo 'make install PG_CONFIG=/path/to/pg_config'
+	@echo '                        build for that server and install into it'
+	@echo 'make clean              remove what was built'
+
+demo:
+	KEEP=$(KEEP) examples/library/run
+
+test:
+	tests/run $(PG)
+
+bench:
+	benches/run
+
+install:
+	scripts/toolchain
+	scripts/install $(PG_CONFIG)
+
+clean:
+	cargo clean
+	cargo clean --manifest-path tests/model/Cargo.toml
+	cargo clean --manifest-path examples/library/Cargo.toml

@@ -1,0 +1,174 @@
+-- Where things stand. Transitions find rows by key, so nothing here is indexed that changes: updates stay HOT.
+-- There are no foreign keys between these tables and no triggers on them: the engine is their only writer, and
+-- check_integrity() says what a foreign key would have refused.
+
+CREATE TABLE pgflow.runs (
+  run_id            uuid NOT NULL,
+  flow_slug         text COLLATE "C" NOT NULL,
+  flow_version      int NOT NULL,
+  status            text NOT NULL,
+  payload           jsonb NOT NULL,
+  output            jsonb,
+  error_message     text,
+  key               text,
+  priority          int NOT NULL,
+  idempotency_key   text,
+  created_by        name NOT NULL,
+  created_for       text,
+  parent_run_id     uuid,
+  parent_step_slug  text COLLATE "C",
+  parent_task_index int,
+  created_at        timestamptz NOT NULL,
+  start_at          timestamptz,
+  started_at        timestamptz,
+  finished_at       timestamptz,
+  definition_id     bigint NOT NULL,
+  remaining_leaves  int NOT NULL,
+  large             boolean NOT NULL,
+  CONSTRAINT "a run is known by its id" PRIMARY KEY (run_id),
+  CONSTRAINT "a run has a known status" CHECK (status IN ('pending', 'started', 'completed', 'failed', 'cancelled')),
+  CONSTRAINT "a run is finished when it has ended" CHECK ((finished_at IS NOT NULL) = (status IN ('completed', 'failed', 'cancelled'))),
+  CONSTRAINT "a run has no more leaves to end than it has leaves" CHECK (remaining_leaves >= 0)
+) WITH (fillfactor = 80);
+COMMENT ON TABLE pgflow.runs IS 'One row for each execution of a flow.';
+COMMENT ON COLUMN pgflow.runs.created_by IS 'The role in force when run_flow was called.';
+COMMENT ON COLUMN pgflow.runs.created_for IS 'The sub claim of the request, when an API gateway of gateway_roles made it.';
+COMMENT ON COLUMN pgflow.runs.parent_run_id IS 'The run that this one was forked from or is a child of. It may have been pruned.';
+COMMENT ON COLUMN pgflow.runs.start_at IS 'When the run may start; null for at once.';
+COMMENT ON COLUMN pgflow.runs.definition_id IS 'The definition that the run took, see flow_versions.';
+COMMENT ON COLUMN pgflow.runs.remaining_leaves IS 'How many steps without dependents have not ended.';
+COMMENT ON COLUMN pgflow.runs.large IS 'Whether its payload or an output is so large that an input built of them may exceed what jsonb can hold.';
+
+CREATE INDEX runs_by_flow ON pgflow.runs (flow_slug, run_id);
+
+CREATE TABLE pgflow.idempotency_keys (
+  run_id          uuid NOT NULL,
+  flow_slug       text COLLATE "C" NOT NULL,
+  idempotency_key text COLLATE "C" NOT NULL,
+  created_by      name NOT NULL,
+  created_for     text COLLATE "C",
+  CONSTRAINT "a run has one idempotency key" PRIMARY KEY (run_id),
+  CONSTRAINT "an idempotency key starts one run" UNIQUE NULLS NOT DISTINCT (idempotency_key, flow_slug, created_by, created_for)
+);
+COMMENT ON TABLE pgflow.idempotency_keys IS 'The idempotency keys of the runs that are kept.';
+
+CREATE TABLE pgflow.step_states (
+  run_id          uuid NOT NULL,
+  step_slug       text COLLATE "C" NOT NULL,
+  flow_slug       text COLLATE "C" NOT NULL,
+  status          text NOT NULL,
+  remaining_deps  int NOT NULL,
+  remaining_tasks int,
+  initial_tasks   int,
+  output          jsonb,
+  error_message   text,
+  skip_reason     text,
+  created_at      timestamptz NOT NULL,
+  started_at      timestamptz,
+  finished_at     timestamptz,
+  CONSTRAINT "a step state is known by its run and step" PRIMARY KEY (run_id, step_slug),
+  CONSTRAINT "a step state has a known status" CHECK (status IN ('pending', 'started', 'completed', 'failed', 'skipped', 'cancelled')),
+  CONSTRAINT "a step is finished when it has ended" CHECK ((finished_at IS NOT NULL) = (status IN ('completed', 'failed', 'skipped', 'cancelled'))),
+  CONSTRAINT "a step is skipped for a reason" CHECK ((skip_reason IS NOT NULL) = (status = 'skipped')),
+  CONSTRAINT "a skip reason is known" CHECK (skip_reason IN ('condition_unmet', 'handler_failed', 'dependency_skipped')),
+  CONSTRAINT "a step has no fewer than zero deps or tasks left" CHECK (remaining_deps >= 0 AND remaining_tasks >= 0)
+) WITH (fillfactor = 60);
+COMMENT ON TABLE pgflow.step_states IS 'Where each step of each run stands.';
+COMMENT ON COLUMN pgflow.step_states.remaining_deps IS 'How many deps are not resolved, that is completed or skipped.';
+COMMENT ON COLUMN pgflow.step_states.initial_tasks IS 'How many tasks the step has; null until it starts.';
+COMMENT ON COLUMN pgflow.step_states.remaining_tasks IS 'How many tasks have not completed; 0 when the step has ended, null before it starts.';
+
+CREATE TABLE pgflow.step_tasks (
+  run_id        uuid NOT NULL,
+  step_slug     text COLLATE "C" NOT NULL,
+  task_index    int NOT NULL,
+  attempt       int NOT NULL,
+  flow_slug     text COLLATE "C" NOT NULL,
+  status        text NOT NULL,
+  output        jsonb,
+  error_message text,
+  worker_id     text,
+  queued_at     timestamptz NOT NULL,
+  started_at    timestamptz,
+  finished_at   timestamptz,
+  CONSTRAINT "an attempt is known by its task and number" PRIMARY KEY (run_id, step_slug, task_index, attempt),
+  CONSTRAINT "an attempt has a known status" CHECK (status IN ('queued', 'started', 'completed', 'failed', 'expired', 'cancelled')),
+  CONSTRAINT "an attempt is finished when it has ended" CHECK ((finished_at IS NOT NULL) = (status IN ('completed', 'failed', 'expired', 'cancelled')))
+) WITH (fillfactor = 60);
+COMMENT ON TABLE pgflow.step_tasks IS 'Every attempt at every task, for as long as its run is kept.';
+
+CREATE TABLE pgflow.live_tasks (
+  run_id           uuid NOT NULL,
+  step_slug        text COLLATE "C" NOT NULL,
+  task_index       int NOT NULL,
+  attempt          int NOT NULL,
+  first_attempt    int NOT NULL,
+  status           text NOT NULL,
+  executor         text NOT NULL,
+  queue            text COLLATE "C" NOT NULL,
+  priority         int NOT NULL,
+  turn             bigint NOT NULL,
+  ready_at         timestamptz NOT NULL,
+  step_index       int NOT NULL,
+  opens_run        boolean NOT NULL,
+  timeout          int NOT NULL,
+  definition_id    bigint NOT NULL,
+  flow_slug        text COLLATE "C" NOT NULL,
+  flow_version     int NOT NULL,
+  lease            bigint,
+  lease_expires_at timestamptz,
+  item             jsonb,
+  CONSTRAINT "a live task is known by its run, step and index" PRIMARY KEY (run_id, step_slug, task_index),
+  CONSTRAINT "a live task has a known status" CHECK (status IN ('delayed', 'ready', 'started')),
+  CONSTRAINT "a started task has an end to its lease" CHECK ((lease_expires_at IS NOT NULL) = (status = 'started')),
+  CONSTRAINT "a lease survives JavaScript" CHECK (lease >= 0 AND lease < 9007199254740992)
+) WITH (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_threshold = 200,
+        autovacuum_analyze_scale_factor = 0.2, autovacuum_vacuum_cost_delay = 0);
+COMMENT ON TABLE pgflow.live_tasks IS 'The tasks that wait or are being worked on: the small hot table beside the history in step_tasks.';
+COMMENT ON COLUMN pgflow.live_tasks.attempt IS 'The number of the latest attempt, which is a row of step_tasks.';
+COMMENT ON COLUMN pgflow.live_tasks.first_attempt IS 'The attempt that opened the current budget of max_attempts.';
+COMMENT ON COLUMN pgflow.live_tasks.turn IS 'The place in the queue within a priority: a start tag of start-time fair queueing.';
+COMMENT ON COLUMN pgflow.live_tasks.opens_run IS 'Whether the first claim or settlement of this task turns its run from pending to started.';
+COMMENT ON COLUMN pgflow.live_tasks.timeout IS 'Seconds for which a lease lasts when the claimer names no other time.';
+COMMENT ON COLUMN pgflow.live_tasks.item IS 'The element that a task of a map step works on.';
+
+-- Three walks of a claim: what is ready, what has fallen due, whose lease has run out. None of them meets a row of
+-- another kind.
+CREATE INDEX live_tasks_ready ON pgflow.live_tasks (queue, priority DESC, turn, ready_at, step_index, task_index)
+  WHERE status = 'ready' AND executor = 'worker';
+CREATE INDEX live_tasks_due ON pgflow.live_tasks (queue, ready_at) WHERE status = 'delayed' AND executor = 'worker';
+CREATE INDEX live_tasks_leased ON pgflow.live_tasks (queue, lease_expires_at) WHERE status = 'started';
+
+CREATE TYPE pgflow.claimed_task AS (
+  run_id           uuid,
+  flow_slug        text,
+  step_slug        text,
+  task_index       int,
+  attempt          int,
+  input            jsonb,
+  lease            bigint,
+  lease_expires_at timestamptz
+);
+COMMENT ON TYPE pgflow.claimed_task IS 'A task as a worker gets it: what to work on, and the lease that proves whose it is.';
+
+CREATE TYPE pgflow.task_receipt AS (
+  run_id      uuid,
+  step_slug   text,
+  task_index  int,
+  accepted    boolean,
+  task_status text,
+  step_status text,
+  run_status  text
+);
+COMMENT ON TYPE pgflow.task_receipt IS 'What a settlement found: whether it was accepted, and where the task, its step and its run stand after the call.';
+
+SELECT pg_catalog.pg_extension_config_dump('pgflow.flows', '');
+SELECT pg_catalog.pg_extension_config_dump('pgflow.flow_versions', '');
+SELECT pg_catalog.pg_extension_config_dump('pgflow.steps', '');
+SELECT pg_catalog.pg_extension_config_dump('pgflow.deps', '');
+SELECT pg_catalog.pg_extension_config_dump('pgflow.gateway_roles', '');
+SELECT pg_catalog.pg_extension_config_dump('pgflow.runs', '');
+SELECT pg_catalog.pg_extension_config_dump('pgflow.idempotency_keys', '');
+SELECT pg_catalog.pg_extension_config_dump('pgflow.step_states', '');
+SELECT pg_catalog.pg_extension_config_dump('pgflow.step_tasks', '');
+SELECT pg_catalog.pg_extension_config_dump('pgflow.live_tasks', '');

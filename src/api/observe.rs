@@ -1,0 +1,22 @@
+//! For those who watch: one run at a glance, and whether all invariants hold.
+
+use pgrx::prelude::*;
+
+use super::arguments::required;
+use crate::engine::observe;
+use crate::model::RunId;
+use crate::store::{Json, enter};
+
+/// A run with its steps, as one object.
+#[pg_extern(schema = "pgflow", stable)]
+#[search_path(pg_catalog, pg_temp)]
+fn get_run(run_id: Option<RunId>) -> Json {
+    enter(|_| observe::get_run(required("run_id", run_id)?))
+}
+
+/// Every violated invariant of the engine.
+#[pg_extern(schema = "pgflow", stable)]
+#[search_path(pg_catalog, pg_temp)]
+fn check_integrity() -> TableIterator<'static, (name!(run_id, RunId), name!(problem, String))> {
+    TableIterator::new(enter(|_| observe::check_integrity()))
+}

@@ -1,0 +1,18 @@
+//! For operators: upkeep.
+
+use pgrx::datum::Interval;
+use pgrx::prelude::*;
+
+use super::arguments::{required, within};
+use crate::engine::prune_runs;
+use crate::store::enter;
+
+/// Deletes old runs and returns how many.
+#[pg_extern(schema = "pgflow")]
+#[search_path(pg_catalog, pg_temp)]
+fn prune_runs(older_than: Option<Interval>, max_runs: default!(Option<i32>, 10000)) -> i64 {
+    enter(|session| {
+        let max_runs = within("max_runs", required("max_runs", max_runs)?, 0..=i32::MAX)?;
+        prune_runs::prune_runs(session, required("older_than", older_than)?, max_runs)
+    })
+}

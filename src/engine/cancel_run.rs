@@ -1,0 +1,21 @@
+//! A run is called off: what is unfinished is cancelled, and workers learn it from their next receipt.
+
+use super::advance;
+use super::runs::{self, Run};
+use crate::error::Result;
+use crate::model::RunId;
+use crate::store::value::RunRow;
+use crate::store::{Composite, Session};
+
+/// Cancels a run; one that has ended is returned unchanged.
+pub fn cancel_run(
+    session: &Session,
+    run_id: RunId,
+    reason: Option<String>,
+) -> Result<Composite<RunRow>> {
+    let run = Run::lock(run_id)?;
+    if !run.has_ended() {
+        advance::end_runs(session, "cancelled", &[run_id], &[reason])?;
+    }
+    runs::row(run_id)
+}

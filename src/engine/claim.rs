@@ -1,0 +1,228 @@
+//! Handing out tasks.
+//!
+//! Three index walks, none of which meets a row of another kind or waits for a lock. First, what fell due and whose
+//! lease ran out, which is rare and asked in one probe: expired attempts become due again or, when they were the last
+//! ones, end their step; due tasks get their turn. Then the ready tasks are taken in order of priority and turn.
+//!
+//! **Turns** are start tags of start-time fair queueing (Goyal, Vin, Cheng, 1996): a task is placed one turn after the
+//! task of its run whose end made it ready, and never before the head of the queue; tasks of a run that become ready
+//! together follow each other. So runs take turns, whatever their size, and no counter is kept: the head of the queue is
+//! the virtual time, and the clock in microseconds stands in for it when nothing is ready.
+
+use rand::Rng;
+
+use super::receipt::TaskKey;
+use super::settle::{self, Settlement, Verdict};
+use super::{definitions, event};
+use crate::error::{Error, Result};
+use crate::model::{Executor, RunId, retry};
+use crate::statements;
+use crate::store::subtransaction::{self, LOCK_NOT_AVAILABLE, PROGRAM_LIMIT_EXCEEDED};
+use crate::store::value::ClaimedTask;
+use crate::store::{Composite, Instant, Json, Session, lock};
+
+statements! {
+    HAS_OVERDUE_TASKS = "has_overdue_tasks.sql",
+    TAKE_EXPIRED_TASKS = "take_expired_tasks.sql",
+    PLACE_DUE_TASKS = "place_due_tasks.sql",
+    TAKE_READY_TASKS = "take_ready_tasks.sql",
+    OPEN_FREE_RUNS = "open_free_runs.sql",
+    LOCK_RUN_NOWAIT = "lock_run_nowait.sql",
+    TASK_INPUT = "task_input.sql",
+    CLAIMED_TASK = "claimed_task.sql",
+}
+
+/// The most tasks that one call hands out.
+pub const MAX_TASKS: i32 = 10_000;
+
+/// Leases are below 2^53, which is where integers of JavaScript end.
+const LEASES: std::ops::Range<i64> = 0..1 << 53;
+
+pub struct Request<'a> {
+    pub queue: &'a str,
+    pub max_tasks: i32,
+    /// Seconds; `None` is the timeout of each task's step.
+    pub lease_seconds: Option<i32>,
+    pub worker_id: Option<&'a str>,
+}
+
+/// Claims up to `max_tasks` ready tasks of a queue.
+pub fn claim(session: &Session, request: &Request) -> Result<Vec<Composite<ClaimedTask>>> {
+    // While delete_flow holds the table everything is left for the next claimer.
+    if request.max_tasks == 0 || !lock::try_share_runs_table()? {
+        return Ok(Vec::new());
+    }
+    let (has_due, has_expired) = HAS_OVERDUE_TASKS
+        .first(&[&request.queue, &session.now], |row| {
+            Ok((row.get::<bool>(1)?, row.get::<bool>(2)?))
+        })?
+        .unwrap_or_default();
+    let expired_again = has_expired && expire(session, request)?;
+    if has_due || expired_again {
+        PLACE_DUE_TASKS.execute(&[
+            &request.queue,
+            &session.now,
+            &request.max_tasks,
+            &session.now.0,
+        ])?;
+    }
+    take(session, request)
+}
+
+fn take(session: &Session, request: &Request) -> Result<Vec<Composite<ClaimedTask>>> {
+    let mut rng = rand::rng();
+    let leases: Vec<i64> = (0..request.max_tasks)
+        .map(|_| rng.random_range(LEASES))
+        .collect();
+    let taken = TAKE_READY_TASKS.query(
+        &[
+            &request.queue,
+            &request.max_tasks,
+            &session.now,
+            &request.lease_seconds,
+            &request.worker_id,
+            &leases,
+        ],
+        |row| {
+            let large = row.get::<bool>(1)?;
+            Ok(Taken {
+                task: (!large).then(|| row.composite(2)).transpose()?,
+                opens_run: row.get(3)?,
+                run_id: row.get(4)?,
+                flow_slug: row.get(5)?,
+                step_slug: row.get(6)?,
+                task_index: row.get(7)?,
+                attempt: row.get(8)?,
+                lease: row.get(9)?,
+                lease_expires_at: row.get(10)?,
+            })
+        },
+    )?;
+    let opened: Vec<_> = (taken.iter().filter(|task| task.opens_run))
+        .map(|task| task.run_id)
+        .collect();
+    if !opened.is_empty() {
+        OPEN_FREE_RUNS.execute(&[&opened, &session.now])?;
+    }
+    let mut tasks = Vec::with_capacity(taken.len());
+    for task in taken {
+        match task.task {
+            Some(task) => tasks.push(task),
+            None => tasks.extend(with_large_input(session, &task)?),
+        }
+    }
+    Ok(tasks)
+}
+
+/// A task that was just leased; without `task` when its input may be too large to build with the others.
+struct Taken {
+    task: Option<Composite<ClaimedTask>>,
+    opens_run: bool,
+    run_id: RunId,
+    flow_slug: String,
+    step_slug: String,
+    task_index: i32,
+    attempt: i32,
+    lease: i64,
+    lease_expires_at: Instant,
+}
+
+/// Builds an input that may exceed what jsonb can hold; if it does, the task fails for good, or is handed back if its
+/// run's lock is not free.
+fn with_large_input(session: &Session, task: &Taken) -> Result<Option<Composite<ClaimedTask>>> {
+    let built = subtransaction::attempt(&[PROGRAM_LIMIT_EXCEEDED], || {
+        TASK_INPUT.first(
+            &[&task.run_id, &task.step_slug, &task.task_index],
+            |row| row.get::<Json>(1),
+        )
+    })?;
+    let settlement = |verdict| Settlement {
+        task: TaskKey {
+            run_id: task.run_id,
+            step_slug: task.step_slug.clone(),
+            task_index: task.task_index,
+        },
+        lease: Some(task.lease),
+        verdict,
+    };
+    match built {
+        Ok(input) => CLAIMED_TASK.first(
+            &[
+                &task.run_id,
+                &task.flow_slug,
+                &task.step_slug,
+                &task.task_index,
+                &task.attempt,
+                &input,
+                &task.lease,
+                &task.lease_expires_at,
+            ],
+            |row| row.composite(1),
+        ),
+        Err(reason) => {
+            let failure = settlement(Verdict::Fail {
+                message: format!("the input is too large: {reason}"),
+                retryable: false,
+                retry_after: None,
+            });
+            if !settle_without_waiting(session, failure)? {
+                settle::settle_locked(session, &[settlement(Verdict::Release)])?;
+            }
+            Ok(None)
+        }
+    }
+}
+
+/// Ends the attempts whose lease ran out. Returns whether some of their tasks are due again.
+fn expire(session: &Session, request: &Request) -> Result<bool> {
+    let expired = TAKE_EXPIRED_TASKS.query(
+        &[&request.queue, &session.now, &request.max_tasks],
+        |row| {
+            let task = TaskKey {
+                run_id: row.get(1)?,
+                step_slug: row.get(2)?,
+                task_index: row.get(3)?,
+            };
+            let definition =
+                definitions::get(row.get(6)?, &row.get::<String>(7)?, row.get::<i32>(8)?)?;
+            let step = definition
+                .step_no(&task.step_slug)
+                .map(|no| &definition.steps[no])
+                .ok_or_else(|| Error::Internal(format!("no step \"{}\"", task.step_slug)))?;
+            let tried_again = step.executor != Executor::External
+                && retry::has_attempts_left(row.get(4)?, row.get(5)?, step.max_attempts);
+            let settlement = Settlement {
+                task,
+                lease: row.opt(9),
+                verdict: Verdict::Expire,
+            };
+            Ok((settlement, tried_again))
+        },
+    )?;
+    let (again, last): (Vec<_>, Vec<_>) = expired.into_iter().partition(|(_, again)| *again);
+    let again: Vec<_> = again.into_iter().map(|(settlement, _)| settlement).collect();
+    if !again.is_empty() {
+        // No step ends, so no run's lock is needed; the live rows are ours.
+        settle::settle_locked(session, &again)?;
+        event::tasks_ready(request.queue);
+    }
+    for (settlement, _) in last {
+        settle_without_waiting(session, settlement)?;
+    }
+    Ok(!again.is_empty())
+}
+
+/// Settles a task of ours if that needs no lock that someone else holds; else leaves everything as it was.
+fn settle_without_waiting(session: &Session, settlement: Settlement) -> Result<bool> {
+    let run_id = settlement.task.run_id;
+    let settled = subtransaction::attempt(&[LOCK_NOT_AVAILABLE], || {
+        if !lock::try_lock_run(run_id) {
+            return Ok(false);
+        }
+        // The end of a step may end its run, which touches every live task of it.
+        LOCK_RUN_NOWAIT.execute(&[&run_id])?;
+        settle::settle_locked(session, &[settlement])?;
+        Ok(true)
+    })?;
+    Ok(settled.unwrap_or(false))
+}

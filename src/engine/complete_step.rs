@@ -1,0 +1,37 @@
+//! A step is finished from outside: a human approved, a webhook came.
+
+use super::receipt::{Receipt, TaskKey};
+use super::runs::Run;
+use super::settle::{self, Settlement, Verdict};
+use crate::error::{Error, Result, quoted};
+use crate::model::{RunId, StepType};
+use crate::store::{Json, Session};
+
+pub fn complete_step(
+    session: &Session,
+    run_id: RunId,
+    step_slug: &str,
+    output: Option<Json>,
+) -> Result<Vec<Receipt>> {
+    let run = Run::find(run_id)?;
+    let step = run
+        .definition
+        .step_no(step_slug)
+        .ok_or_else(|| Error::step_not_found(step_slug))?;
+    if run.definition.steps[step].step_type == StepType::Map {
+        return Err(Error::invalid_with_hint(
+            format!("step {} is a map", quoted(step_slug)),
+            "Complete each task of a map with complete_step_task.",
+        ));
+    }
+    let settlement = Settlement {
+        task: TaskKey {
+            run_id,
+            step_slug: step_slug.to_owned(),
+            task_index: 0,
+        },
+        lease: None,
+        verdict: Verdict::Complete(output),
+    };
+    settle::settle(session, vec![settlement])
+}

@@ -1,0 +1,69 @@
+//! The transitions: one file per arrow.
+//!
+//! ```text
+//! run    pending ──► started ──► completed | failed | cancelled        failed | cancelled ──retry_run──► started
+//! step   pending ──► started ──► completed | failed | skipped | cancelled
+//! task   queued ──claim──► started ──complete──► completed
+//!           ▲                 ├──fail───────────► failed ───┐
+//!           │                 └──lease runs out─► expired ──┤ attempts left: the next attempt is queued
+//!           └──release────────┘                             └ none left: when_exhausted decides about the step
+//! ```
+//!
+//! **The life of a task.** [`run_flow`] writes the run, a state for every step, and the tasks of the steps without
+//! deps. A task is a row of `step_tasks` for each attempt, which stays, and one narrow row of `live_tasks`, which goes
+//! when the task ends. [`claim`] moves it from ready to started and gives it a lease; [`settle`] takes the result. When
+//! that ends a step, [`advance`] counts down the deps of its dependents, starts or skips those that reach zero, and
+//! closes the run when nothing is left to do.
+//!
+//! **Time.** Nothing sleeps. A delay is a time in `live_tasks.ready_at`, a lease one in `lease_expires_at`; the next
+//! claim of the queue finds what has fallen due.
+//!
+//! **Locks, in the order in which every path takes them.**
+//!
+//! 1. Table `runs`: ROW EXCLUSIVE by everything that makes or moves a run, SHARE ROW EXCLUSIVE by `delete_flow`.
+//! 2. The row of `flows`, then of `flow_versions`: by who defines, and by the first run of a version.
+//! 3. The advisory locks of runs, in the order of their keys, at most [`MAX_RUN_LOCKS`] in a call.
+//! 4. Rows: `live_tasks`, `step_tasks`, `step_states`, `runs`.
+//!
+//! The lock of a run (3) is a call of its own before the statement that reads, so that statement sees what the previous
+//! holder committed. `run_flow` needs none: nobody sees the run yet. [`claim`] waits for nothing: rows with SKIP LOCKED,
+//! a run's lock only if it is free. So a holder of a run's lock waits for a row only when a claimer holds it, and a
+//! claimer waits for nobody.
+//!
+//! **Stale snapshots.** Under REPEATABLE READ a call may read what was true before it got the lock. Every decision is
+//! therefore made on a row that the same call updates: a join on the state of the step that joins, a map's end on the
+//! state of the map, a run's end on the row of the run. PostgreSQL then refuses the stale one with 40001.
+
+pub mod advance;
+pub mod cancel_run;
+pub mod claim;
+pub mod complete_step;
+pub mod definitions;
+pub mod event;
+pub mod extend;
+pub mod fork_run;
+pub mod observe;
+pub mod prune_runs;
+pub mod receipt;
+pub mod results;
+pub mod retry_run;
+pub mod run_flow;
+pub mod runs;
+pub mod settle;
+pub mod start;
+pub mod start_step;
+
+/// How many run locks one call may hold: the server's lock table is finite.
+pub const MAX_RUN_LOCKS: usize = 1000;
+
+/// What jsonb can hold, less a margin for keys and headers (256 MB, see `JENTRY_OFFLENMASK` of PostgreSQL).
+pub const LARGEST_JSON: usize = 250 * 1024 * 1024;
+
+/// A sum of `pg_column_size`, which counts compressed bytes, that cannot belong to more than [`LARGEST_JSON`]: no
+/// compression method of PostgreSQL saves more than 255 parts of 256.
+pub fn surely_small() -> i64 {
+    const { LARGEST_JSON as i64 / 256 }
+}
+
+/// The longest duration that is accepted, in seconds: fifty years, which no sum of two overflows.
+pub const LONGEST_SECONDS: i32 = 50 * 366 * 86_400;

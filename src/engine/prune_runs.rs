@@ -1,0 +1,28 @@
+//! Old runs go.
+
+use pgrx::datum::Interval;
+
+use crate::error::{Error, Result};
+use crate::model::RunId;
+use crate::statements;
+use crate::store::{Instant, Session, lock};
+
+statements! {
+    PRUNE_HORIZON = "prune_horizon.sql",
+    PRUNE_RUNS = "prune_runs.sql",
+}
+
+/// Deletes up to `max_runs` runs that ended longer ago than `older_than`, the oldest first, and returns how many.
+///
+/// Run ids sort by time, so the walk along the primary key ends at the first id that is too young to have ended then.
+pub fn prune_runs(session: &Session, older_than: Interval, max_runs: i32) -> Result<i64> {
+    lock::share_runs_table()?;
+    let horizon: Instant = PRUNE_HORIZON
+        .first(&[&session.now, &older_than], |row| Ok(row.opt(1)))?
+        .flatten()
+        .ok_or_else(|| Error::invalid("older_than is negative"))?;
+    let youngest = RunId::least_at(horizon.unix_millis() + 1);
+    Ok(PRUNE_RUNS
+        .first(&[&youngest, &horizon, &i64::from(max_runs)], |row| row.get(1))?
+        .unwrap_or(0))
+}

@@ -1,0 +1,239 @@
+//! Starting runs: `run_flow` and `run_flows`.
+//!
+//! One path for one run and for fifty thousand. Table `runs` is locked against `delete_flow`, the latest version is
+//! read, and frozen if this is its first run; idempotency keys are claimed in their order; then runs, states and the
+//! tasks of the roots are inserted, a statement each.
+
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use super::advance::{Advance, MovingRun};
+use super::{LARGEST_JSON, definitions, start};
+use crate::error::{Error, Result, quoted};
+use crate::model::{Definition, RunId, StepNo, StepType};
+use crate::statements;
+use crate::store::{Instant, JsonArray, Session, lock, role};
+
+statements! {
+    CURRENT_VERSION = "current_version.sql",
+    FREEZE_VERSION = "freeze_version.sql",
+    FIND_BAD_PAYLOAD = "find_bad_payload.sql",
+    CLAIM_IDEMPOTENCY_KEYS = "claim_idempotency_keys.sql",
+    FIND_IDEMPOTENCY_KEYS = "find_idempotency_keys.sql",
+    INSERT_RUNS = "insert_runs.sql",
+}
+
+/// How many payloads `run_flows` takes.
+pub const MAX_PAYLOADS: usize = 100_000;
+
+/// The longest idempotency key and business key, in bytes: both fit into an index.
+const LONGEST_KEY: usize = 1024;
+
+/// What is asked of `run_flow` and `run_flows`.
+pub struct Request<'a> {
+    pub flow_slug: &'a str,
+    pub payloads: JsonArray,
+    /// One for each payload, or none at all.
+    pub idempotency_keys: Vec<Option<String>>,
+    pub priority: i32,
+    pub start_at: Option<Instant>,
+    pub key: Option<&'a str>,
+}
+
+/// Starts a run for each payload and returns their ids in the same order.
+pub fn run_flow(session: &Session, request: &Request) -> Result<Vec<RunId>> {
+    check_keys(request)?;
+    let count = request.payloads.len();
+    lock::share_runs_table()?;
+    let definition = latest_definition(session, request.flow_slug)?;
+    check_payloads(&definition, request.payloads)?;
+    if count == 0 {
+        return Ok(Vec::new());
+    }
+
+    let mut ids: Vec<RunId> = (0..count).map(|_| RunId::new()).collect();
+    let created_by = role::name(session.caller);
+    let created_for = role::created_for()?;
+    let is_new = claim_keys(
+        &mut ids,
+        request.flow_slug,
+        &request.idempotency_keys,
+        &created_by,
+        created_for.as_deref(),
+    )?;
+
+    let not_before = request.start_at.filter(|&start_at| start_at > session.now);
+    // Single steps that need no further look begin in the row that is inserted; all other roots go the general way.
+    let at_once = |no: StepNo| {
+        let step = &definition.steps[no];
+        step.deps.is_empty()
+            && step.step_type == StepType::Single
+            && !step.manual
+            && !step.has_condition
+    };
+    let slugs: Vec<_> = definition.steps.iter().map(|s| s.slug.as_str()).collect();
+    let deps: Vec<_> = (definition.steps.iter())
+        .map(|s| i32::try_from(s.deps.len()).unwrap_or(i32::MAX))
+        .collect();
+    let started: Vec<_> = (0..definition.steps.len()).map(at_once).collect();
+    INSERT_RUNS.execute(&[
+        &ids,
+        &request.payloads,
+        &is_new,
+        &request.idempotency_keys,
+        &definition.flow_slug,
+        &definition.version,
+        &definition.id,
+        &initial_status(&definition, not_before),
+        &request.priority,
+        &request.key,
+        &created_by,
+        &created_for,
+        &request.start_at,
+        &session.now,
+        &i32::try_from(definition.leaves().count()).unwrap_or(i32::MAX),
+        &largest_part(&definition),
+        &slugs,
+        &deps,
+        &started,
+    ])?;
+
+    let mut advance = Advance::new(session);
+    let mut singles = Vec::new();
+    for (&id, _) in ids.iter().zip(&is_new).filter(|(_, is_new)| **is_new) {
+        let mut run = MovingRun::new(id, Rc::clone(&definition), request.priority);
+        if let Some(start_at) = not_before {
+            run = run.pending_until(start_at);
+        }
+        let run = advance.add(run);
+        for no in (0..definition.steps.len()).filter(|&no| definition.steps[no].deps.is_empty()) {
+            if at_once(no) {
+                singles.push((run, no));
+            } else {
+                advance.step_ready(run, no);
+            }
+        }
+    }
+    start::start_singles(&mut advance, &singles, false)?;
+    advance.drive()?;
+    Ok(ids)
+}
+
+fn initial_status(definition: &Definition, not_before: Option<Instant>) -> &'static str {
+    if definition.steps.is_empty() {
+        "completed"
+    } else if not_before.is_some() {
+        "pending"
+    } else {
+        "started"
+    }
+}
+
+/// The size in bytes from which a payload or an output makes its run `large`.
+pub fn largest_part(definition: &Definition) -> i64 {
+    i64::try_from(LARGEST_JSON / definition.widest()).unwrap_or(i64::MAX)
+}
+
+/// The latest version of a flow, frozen from now on.
+fn latest_definition(session: &Session, flow_slug: &str) -> Result<Rc<Definition>> {
+    loop {
+        let (version, id, is_frozen) = CURRENT_VERSION
+            .first(&[&flow_slug], |row| {
+                Ok((
+                    row.get::<i32>(1)?,
+                    row.get::<i64>(2)?,
+                    row.get::<bool>(3)?,
+                ))
+            })?
+            .ok_or_else(|| Error::flow_not_found(flow_slug))?;
+        // Freezing waits for a change of the version that is under way, and returns what that change made of it.
+        let id = if is_frozen {
+            Some(id)
+        } else {
+            FREEZE_VERSION.first(&[&flow_slug, &version, &session.now], |row| row.get(1))?
+        };
+        // Nothing: another first run froze this version meanwhile, and there may be a later one by now.
+        if let Some(id) = id {
+            let definition = definitions::get(id, flow_slug, version)?;
+            return match &definition.missing_output_step {
+                None => Ok(definition),
+                Some(slug) => Err(Error::conflict(
+                    "flow has no such output step",
+                    format!(
+                        "Flow {} names {} as its output step, which it does not have.",
+                        quoted(flow_slug),
+                        quoted(slug)
+                    ),
+                )),
+            };
+        }
+    }
+}
+
+/// Refuses null payloads, and at a root map payloads that are not arrays.
+pub fn check_payloads(definition: &Definition, payloads: JsonArray) -> Result<()> {
+    let root_map = (definition.steps.iter())
+        .find(|step| step.step_type == StepType::Map && step.deps.is_empty());
+    let bad = FIND_BAD_PAYLOAD.first(&[&payloads, &root_map.is_some()], |row| {
+        Ok((row.get::<i64>(1)?, row.opt::<String>(2)))
+    })?;
+    match (bad, root_map) {
+        (None, _) => Ok(()),
+        (Some((ordinal, None)), _) => Err(Error::invalid(format!("payload {ordinal} is null"))),
+        (Some((_, Some(kind))), root_map) => Err(Error::invalid_with_hint(
+            format!("payload is of type \"{kind}\" and not an array"),
+            format!(
+                "Step {} is a map without deps: it has a task for each element of the payload.",
+                quoted(root_map.map_or("", |step| &step.slug))
+            ),
+        )),
+    }
+}
+
+fn check_keys(request: &Request) -> Result<()> {
+    let keys = (request.idempotency_keys.iter().flatten()).map(|key| ("idempotency_key", &**key));
+    for (argument, key) in keys.chain(request.key.map(|key| ("key", key))) {
+        if key.is_empty() || key.len() > LONGEST_KEY {
+            return Err(Error::invalid_with_hint(
+                format!("{argument} {} is out of range", quoted(key)),
+                format!("A key has 1 to {LONGEST_KEY} bytes."),
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Claims the idempotency keys; where a key has a run already, its id takes the place of the new one. Returns which
+/// runs are new.
+fn claim_keys(
+    ids: &mut [RunId],
+    flow_slug: &str,
+    keys: &[Option<String>],
+    created_by: &str,
+    created_for: Option<&str>,
+) -> Result<Vec<bool>> {
+    let mut is_new = vec![true; ids.len()];
+    let mut open: Vec<usize> = (0..keys.len()).filter(|&n| keys[n].is_some()).collect();
+    while !open.is_empty() {
+        let open_ids: Vec<_> = open.iter().map(|&n| ids[n]).collect();
+        let open_keys: Vec<_> = open.iter().map(|&n| keys[n].clone()).collect();
+        let parameters: [&dyn crate::store::value::Parameter; 5] =
+            [&open_ids, &open_keys, &flow_slug, &created_by, &created_for];
+        CLAIM_IDEMPOTENCY_KEYS.execute(&parameters)?;
+        // A statement of its own: it sees the key that the one above waited for.
+        let found: HashMap<String, RunId> = FIND_IDEMPOTENCY_KEYS
+            .query(&parameters[1..], |row| Ok((row.get(1)?, row.get(2)?)))?
+            .into_iter()
+            .collect();
+        // Not found: the run was pruned between the two statements. The key is free again.
+        open.retain(|&n| {
+            let owner = keys[n].as_ref().and_then(|key| found.get(key));
+            if let Some(&owner) = owner {
+                is_new[n] = owner == ids[n];
+                ids[n] = owner;
+            }
+            owner.is_none()
+        });
+    }
+    Ok(is_new)
+}

@@ -1,0 +1,587 @@
+//! A claimed task comes back: completed, failed, released, or expired.
+//!
+//! One path for one result and for a thousand. The locks of the runs are taken in the order of their keys; the live rows
+//! are locked, and whoever has a matching one has the right to settle; what becomes of each task is decided here; then
+//! every kind of change is one statement over all tasks of the batch, and [`super::advance`] does what follows.
+//!
+//! A result without a matching live row is refused: nothing changes, and the receipt says where things stand.
+
+use std::collections::{HashMap, HashSet};
+use std::rc::Rc;
+
+use rand::Rng;
+
+use super::advance::{Advance, MovingRun, RunNo, Skip, SkipReason};
+use super::receipt::{self, Receipt, Standing, TaskKey};
+use super::{MAX_RUN_LOCKS, definitions, event, run_flow};
+use crate::error::{Error, Result};
+use crate::model::{Definition, Executor, Resort, StepNo, StepType, retry};
+use crate::statements;
+use crate::store::subtransaction::{self, PROGRAM_LIMIT_EXCEEDED};
+use crate::store::{Instant, Json, Session, lock};
+
+statements! {
+    LOCK_TASKS = "lock_tasks.sql",
+    JSON_TYPES = "json_types.sql",
+    OPEN_RUNS = "open_runs.sql",
+    COMPLETE_TASKS = "complete_tasks.sql",
+    FAIL_TASKS = "fail_tasks.sql",
+    RETRY_TASKS = "retry_tasks.sql",
+    RELEASE_TASKS = "release_tasks.sql",
+    COUNT_DOWN_MAPS = "count_down_maps.sql",
+    COMPLETE_MAPS = "complete_maps.sql",
+    CANCEL_STEP_TASKS = "cancel_step_tasks.sql",
+    MARK_LARGE = "mark_large.sql",
+}
+
+/// What a worker says of a task, or the clock does.
+#[derive(Debug, Clone)]
+pub enum Verdict {
+    /// Done; an SQL NULL counts as JSON null.
+    Complete(Option<Json>),
+    Fail {
+        message: String,
+        retryable: bool,
+        /// Seconds until the next attempt, instead of the step's backoff.
+        retry_after: Option<i32>,
+    },
+    /// Handed back; burns no attempt.
+    Release,
+    /// The lease ran out.
+    Expire,
+}
+
+#[derive(Debug, Clone)]
+pub struct Settlement {
+    pub task: TaskKey,
+    /// The lease that the worker holds; `None` settles whoever holds it.
+    pub lease: Option<i64>,
+    pub verdict: Verdict,
+}
+
+/// Takes results and returns a receipt for each, in the same order.
+pub fn settle(session: &Session, batch: Vec<Settlement>) -> Result<Vec<Receipt>> {
+    if batch.len() > MAX_RUN_LOCKS {
+        return Err(Error::invalid_with_hint(
+            format!("a batch of {} results is too large", batch.len()),
+            format!("Settle at most {MAX_RUN_LOCKS} results in a call."),
+        ));
+    }
+    lock::share_runs_table()?;
+    lock::lock_runs(batch.iter().map(|settlement| settlement.task.run_id));
+    settle_locked(session, &batch)
+}
+
+/// A task of the batch that may be settled: its live row, locked.
+struct Live {
+    /// The position in the batch.
+    no: usize,
+    run: RunNo,
+    step: StepNo,
+    attempt: i32,
+    first_attempt: i32,
+    opens_run: bool,
+}
+
+/// What becomes of a task.
+enum Fate {
+    Completed,
+    /// The next attempt is due at this time.
+    Retried(Instant),
+    Released,
+    /// No attempt is left, or none would help.
+    Ended { message: String, resort: Resort },
+}
+
+/// [`settle`] for a caller that holds the locks.
+pub fn settle_locked(session: &Session, batch: &[Settlement]) -> Result<Vec<Receipt>> {
+    let mut advance = Advance::new(session);
+    let live = lock_tasks(&mut advance, batch)?;
+    let fates = decide(&advance, batch, &live)?;
+
+    open_runs(session, &advance, &live)?;
+    complete_tasks(&mut advance, batch, &live, &fates)?;
+    retry_tasks(&advance, batch, &live, &fates)?;
+    release_tasks(&advance, batch, &live, &fates)?;
+    end_tasks(&mut advance, batch, &live, &fates)?;
+    advance.drive()?;
+
+    receipts(&advance, batch, &live, &fates)
+}
+
+fn lock_tasks(advance: &mut Advance, batch: &[Settlement]) -> Result<Vec<Live>> {
+    let (ids, slugs, indexes) = receipt::columns(batch.iter().map(|s| &s.task));
+    let leases: Vec<_> = batch.iter().map(|s| s.lease).collect();
+    let rows = LOCK_TASKS.query(&[&ids, &slugs, &indexes, &leases], |row| {
+        Ok((
+            usize::try_from(row.get::<i64>(1)? - 1).unwrap_or_default(),
+            row.get::<i32>(2)?,
+            row.get::<i32>(3)?,
+            row.get::<i64>(4)?,
+            row.get::<i32>(5)?,
+            row.get::<bool>(6)?,
+            row.get::<i64>(7)?,
+            row.get::<String>(8)?,
+            row.get::<i32>(9)?,
+        ))
+    })?;
+    let mut seen = HashSet::new();
+    let mut live = Vec::with_capacity(rows.len());
+    for (no, attempt, first_attempt, turn, priority, opens_run, id, flow_slug, version) in rows {
+        let task = &batch[no].task;
+        // Of two results for one task the first wins.
+        if !seen.insert((task.run_id, &task.step_slug, task.task_index)) {
+            continue;
+        }
+        let definition = definitions::get(id, &flow_slug, version)?;
+        let step = definition.step_no(&task.step_slug).ok_or_else(|| {
+            Error::Internal(format!(
+                "flow \"{flow_slug}\" lacks step \"{}\"",
+                task.step_slug
+            ))
+        })?;
+        let queue = definition.steps[step].queue.clone();
+        let run = advance.add(MovingRun::new(task.run_id, definition, priority));
+        let moving = &mut advance.runs[run];
+        if (moving.turn.as_ref()).is_none_or(|(of, last)| *of != queue || *last < turn) {
+            moving.turn = Some((queue, turn));
+        }
+        live.push(Live {
+            no,
+            run,
+            step,
+            attempt,
+            first_attempt,
+            opens_run,
+        });
+    }
+    Ok(live)
+}
+
+fn decide(advance: &Advance, batch: &[Settlement], live: &[Live]) -> Result<Vec<Fate>> {
+    let not_arrays = find_outputs_no_map_can_take(advance, batch, live)?;
+    let mut rng = rand::rng();
+    Ok(live
+        .iter()
+        .map(|task| {
+            let definition = &advance.runs[task.run].definition;
+            let step = &definition.steps[task.step];
+            let exhausted = |message: String| Fate::Ended {
+                message,
+                resort: step.when_exhausted,
+            };
+            let has_attempts_left = step.executor != Executor::External
+                && retry::has_attempts_left(task.attempt, task.first_attempt, step.max_attempts);
+            match &batch[task.no].verdict {
+                Verdict::Complete(_) if not_arrays.contains(&task.no) => Fate::Ended {
+                    message: "the output is not an array, and a map step takes its elements from it".to_owned(),
+                    resort: Resort::Fail,
+                },
+                Verdict::Complete(_) => Fate::Completed,
+                Verdict::Release => Fate::Released,
+                Verdict::Expire if has_attempts_left => Fate::Retried(advance.session.now),
+                Verdict::Expire => exhausted("the lease of the last attempt ran out".to_owned()),
+                Verdict::Fail { retryable: true, retry_after, .. } if has_attempts_left => {
+                    let seconds = retry_after.map_or_else(
+                        || {
+                            retry::delay(
+                                task.attempt,
+                                task.first_attempt,
+                                step.base_delay,
+                                definition.max_delay,
+                                rng.random_range(-1.0..1.0),
+                            )
+                        },
+                        f64::from,
+                    );
+                    Fate::Retried(advance.session.now.plus_seconds(seconds))
+                }
+                Verdict::Fail { message, .. } => exhausted(message.clone()),
+            }
+        })
+        .collect())
+}
+
+/// Results of single steps that feed a map and are no arrays.
+fn find_outputs_no_map_can_take(
+    advance: &Advance,
+    batch: &[Settlement],
+    live: &[Live],
+) -> Result<HashSet<usize>> {
+    let mut numbers = Vec::new();
+    let mut outputs = Vec::new();
+    for task in live {
+        let step = &advance.runs[task.run].definition.steps[task.step];
+        if let Verdict::Complete(output) = batch[task.no].verdict
+            && step.feeds_map
+            && step.step_type == StepType::Single
+        {
+            numbers.push(task.no);
+            outputs.push(output);
+        }
+    }
+    if numbers.is_empty() {
+        return Ok(HashSet::new());
+    }
+    let are_arrays = JSON_TYPES.query(&[&outputs], |row| {
+        Ok(row.opt::<String>(1).as_deref() == Some("array"))
+    })?;
+    Ok((numbers.into_iter().zip(are_arrays))
+        .filter_map(|(no, is_array)| (!is_array).then_some(no))
+        .collect())
+}
+
+fn open_runs(session: &Session, advance: &Advance, live: &[Live]) -> Result<()> {
+    let runs: Vec<_> = (live.iter().filter(|task| task.opens_run))
+        .map(|task| advance.runs[task.run].id)
+        .collect();
+    if runs.is_empty() {
+        return Ok(());
+    }
+    OPEN_RUNS.execute(&[&runs, &session.now])
+}
+
+/// The tasks of one fate, as columns: their keys and attempts.
+struct Columns {
+    ids: Vec<crate::model::RunId>,
+    slugs: Vec<String>,
+    indexes: Vec<i32>,
+    attempts: Vec<i32>,
+}
+
+impl Columns {
+    fn of(batch: &[Settlement], tasks: &[&Live]) -> Self {
+        let (ids, slugs, indexes) = receipt::columns(tasks.iter().map(|t| &batch[t.no].task));
+        Self {
+            ids,
+            slugs,
+            indexes,
+            attempts: tasks.iter().map(|task| task.attempt).collect(),
+        }
+    }
+}
+
+fn with_fate<'a>(live: &'a [Live], fates: &[Fate], which: fn(&Fate) -> bool) -> Vec<&'a Live> {
+    (live.iter().zip(fates))
+        .filter_map(|(task, fate)| which(fate).then_some(task))
+        .collect()
+}
+
+fn complete_tasks(
+    advance: &mut Advance,
+    batch: &[Settlement],
+    live: &[Live],
+    fates: &[Fate],
+) -> Result<()> {
+    let tasks = with_fate(live, fates, |fate| matches!(fate, Fate::Completed));
+    if tasks.is_empty() {
+        return Ok(());
+    }
+    let outputs: Vec<Option<Json>> = tasks
+        .iter()
+        .map(|task| match batch[task.no].verdict {
+            Verdict::Complete(output) => output,
+            _ => None,
+        })
+        .collect();
+    let is_map = |task: &Live| {
+        advance.runs[task.run].definition.steps[task.step].step_type == StepType::Map
+    };
+    let is_single: Vec<_> = tasks.iter().map(|task| !is_map(task)).collect();
+    let columns = Columns::of(batch, &tasks);
+    COMPLETE_TASKS.execute(&[
+        &columns.ids,
+        &columns.slugs,
+        &columns.indexes,
+        &columns.attempts,
+        &outputs,
+        &is_single,
+        &advance.session.now,
+    ])?;
+
+    let mut counts: HashMap<(RunNo, StepNo), i32> = HashMap::new();
+    let mut large = Vec::new();
+    for ((task, output), is_single) in tasks.iter().zip(outputs).zip(is_single) {
+        if is_single {
+            advance.step_completed(task.run, task.step);
+            let run = &advance.runs[task.run];
+            let size = output.map_or(0, |output| output.size() as i64);
+            if size > run_flow::largest_part(&run.definition) {
+                large.push(run.id);
+            }
+        } else {
+            *counts.entry((task.run, task.step)).or_default() += 1;
+        }
+    }
+    mark_large(&large)?;
+    complete_maps(advance, counts)
+}
+
+fn mark_large(runs: &Vec<crate::model::RunId>) -> Result<()> {
+    if runs.is_empty() {
+        return Ok(());
+    }
+    MARK_LARGE.execute(&[runs])
+}
+
+/// Counts down the tasks of maps; a map without any left gets its output.
+fn complete_maps(advance: &mut Advance, counts: HashMap<(RunNo, StepNo), i32>) -> Result<()> {
+    if counts.is_empty() {
+        return Ok(());
+    }
+    let (maps, counts): (Vec<_>, Vec<_>) = counts.into_iter().unzip();
+    let ids: Vec<_> = maps.iter().map(|map| advance.runs[map.0].id).collect();
+    let slugs: Vec<_> = maps.iter().map(|m| advance.slug(m.0, m.1)).collect();
+    let ended: Vec<_> = COUNT_DOWN_MAPS
+        .query(&[&ids, &slugs, &counts], |row| {
+            Ok((row.get::<i64>(1)?, row.get::<i32>(2)?))
+        })?
+        .into_iter()
+        .filter(|&(_, remaining)| remaining == 0)
+        .map(|(ordinal, _)| maps[usize::try_from(ordinal - 1).unwrap_or_default()])
+        .collect();
+    gather_maps(advance, &ended)
+}
+
+/// Completes maps all of whose tasks have completed, with the array of their outputs.
+pub fn gather_maps(advance: &mut Advance, maps: &[(RunNo, StepNo)]) -> Result<()> {
+    if maps.is_empty() {
+        return Ok(());
+    }
+    let mut failures = Vec::new();
+    for (ordinal, gathered) in gather(advance, maps, super::surely_small())? {
+        let (run, step) = maps[ordinal];
+        if gathered {
+            advance.step_completed(run, step);
+            continue;
+        }
+        let attempt = subtransaction::attempt(&[PROGRAM_LIMIT_EXCEEDED], || {
+            gather(advance, &[(run, step)], i64::MAX)
+        })?;
+        match attempt {
+            Ok(_) => advance.step_completed(run, step),
+            Err(reason) => failures.push((
+                run,
+                step,
+                format!("the output of the map is too large: {reason}"),
+            )),
+        }
+    }
+    advance.fail_steps(failures)
+}
+
+/// Returns which maps got their output: not those whose outputs are larger than `largest` taken together.
+fn gather(
+    advance: &Advance,
+    maps: &[(RunNo, StepNo)],
+    largest: i64,
+) -> Result<Vec<(usize, bool)>> {
+    let ids: Vec<_> = maps.iter().map(|map| advance.runs[map.0].id).collect();
+    let slugs: Vec<_> = maps.iter().map(|m| advance.slug(m.0, m.1)).collect();
+    let rows = COMPLETE_MAPS.query(&[&ids, &slugs, &advance.session.now, &largest], |row| {
+        let ordinal = usize::try_from(row.get::<i64>(1)? - 1).unwrap_or_default();
+        Ok((ordinal, row.get::<bool>(2)?, row.opt::<i64>(3)))
+    })?;
+    let large: Vec<_> = (rows.iter())
+        .filter_map(|&(ordinal, _, size)| {
+            let run = &advance.runs[maps[ordinal].0];
+            (size? > run_flow::largest_part(&run.definition)).then_some(run.id)
+        })
+        .collect();
+    mark_large(&large)?;
+    Ok((rows.into_iter())
+        .map(|(ordinal, gathered, _)| (ordinal, gathered))
+        .collect())
+}
+
+fn retry_tasks(
+    advance: &Advance,
+    batch: &[Settlement],
+    live: &[Live],
+    fates: &[Fate],
+) -> Result<()> {
+    let tasks = with_fate(live, fates, |fate| matches!(fate, Fate::Retried(_)));
+    if tasks.is_empty() {
+        return Ok(());
+    }
+    let due: Vec<_> = (fates.iter())
+        .filter_map(|fate| match fate {
+            Fate::Retried(due) => Some(*due),
+            _ => None,
+        })
+        .collect();
+    let columns = Columns::of(batch, &tasks);
+    let (statuses, messages): (Vec<_>, Vec<_>) =
+        (tasks.iter()).map(|t| end_of_attempt(&batch[t.no].verdict)).unzip();
+    RETRY_TASKS.execute(&[
+        &columns.ids,
+        &columns.slugs,
+        &columns.indexes,
+        &columns.attempts,
+        &statuses,
+        &messages,
+        &due,
+        &advance.session.now,
+    ])?;
+    for (task, due) in tasks.iter().zip(due) {
+        if due <= advance.session.now {
+            event::tasks_ready(&advance.runs[task.run].definition.steps[task.step].queue);
+        }
+    }
+    Ok(())
+}
+
+fn end_of_attempt(verdict: &Verdict) -> (&'static str, String) {
+    match verdict {
+        Verdict::Fail { message, .. } => ("failed", message.clone()),
+        Verdict::Expire => ("expired", "the lease ran out".to_owned()),
+        Verdict::Complete(_) | Verdict::Release => ("failed", String::new()),
+    }
+}
+
+fn release_tasks(
+    advance: &Advance,
+    batch: &[Settlement],
+    live: &[Live],
+    fates: &[Fate],
+) -> Result<()> {
+    let tasks: Vec<_> = with_fate(live, fates, |fate| matches!(fate, Fate::Released))
+        .into_iter()
+        // An external task is nobody's to take up again: it stays started.
+        .filter(|task| !is_external(&advance.runs[task.run].definition, task.step))
+        .collect();
+    if tasks.is_empty() {
+        return Ok(());
+    }
+    let columns = Columns::of(batch, &tasks);
+    RELEASE_TASKS.execute(&[
+        &columns.ids,
+        &columns.slugs,
+        &columns.indexes,
+        &columns.attempts,
+        &advance.session.now,
+    ])?;
+    for task in tasks {
+        event::tasks_ready(&advance.runs[task.run].definition.steps[task.step].queue);
+    }
+    Ok(())
+}
+
+fn is_external(definition: &Rc<Definition>, step: StepNo) -> bool {
+    definition.steps[step].executor == Executor::External
+}
+
+/// Ends tasks that are not tried again, and their steps with them.
+fn end_tasks(
+    advance: &mut Advance,
+    batch: &[Settlement],
+    live: &[Live],
+    fates: &[Fate],
+) -> Result<()> {
+    let tasks = with_fate(live, fates, |fate| matches!(fate, Fate::Ended { .. }));
+    if tasks.is_empty() {
+        return Ok(());
+    }
+    let columns = Columns::of(batch, &tasks);
+    let statuses: Vec<_> = (tasks.iter())
+        .map(|task| end_of_attempt(&batch[task.no].verdict).0)
+        .collect();
+    let mut messages = Vec::new();
+    let mut failures = Vec::new();
+    let mut skips = Vec::new();
+    let mut maps = Vec::new();
+    let mut seen = HashSet::new();
+    for (task, fate) in live.iter().zip(fates) {
+        let Fate::Ended { message, resort } = fate else {
+            continue;
+        };
+        messages.push(message.clone());
+        if !seen.insert((task.run, task.step)) {
+            continue;
+        }
+        if advance.runs[task.run].definition.steps[task.step].step_type == StepType::Map {
+            maps.push((task.run, task.step));
+        }
+        match resort {
+            Resort::Fail => failures.push((task.run, task.step, message.clone())),
+            resort => skips.push(Skip {
+                run: task.run,
+                step: task.step,
+                reason: SkipReason::HandlerFailed,
+                error_message: Some(message.clone()),
+                cascade: *resort == Resort::SkipCascade,
+            }),
+        }
+    }
+    FAIL_TASKS.execute(&[
+        &columns.ids,
+        &columns.slugs,
+        &columns.indexes,
+        &columns.attempts,
+        &statuses,
+        &messages,
+        &advance.session.now,
+    ])?;
+    if !maps.is_empty() {
+        let ids: Vec<_> = maps.iter().map(|map| advance.runs[map.0].id).collect();
+        let slugs: Vec<_> = maps.iter().map(|m| advance.slug(m.0, m.1)).collect();
+        CANCEL_STEP_TASKS.execute(&[&ids, &slugs, &advance.session.now])?;
+    }
+    advance.skip_steps(skips)?;
+    advance.fail_steps(failures)
+}
+
+fn receipts(
+    advance: &Advance,
+    batch: &[Settlement],
+    live: &[Live],
+    fates: &[Fate],
+) -> Result<Vec<Receipt>> {
+    let mut receipts: Vec<_> = (batch.iter())
+        .map(|settlement| Receipt {
+            task: settlement.task.clone(),
+            accepted: false,
+            standing: Standing::default(),
+        })
+        .collect();
+    for (task, fate) in live.iter().zip(fates) {
+        let receipt = &mut receipts[task.no];
+        let is_external = is_external(&advance.runs[task.run].definition, task.step);
+        receipt.accepted = true;
+        receipt.standing = Standing {
+            task: Some(
+                match fate {
+                    Fate::Completed => "completed",
+                    Fate::Released if is_external => "started",
+                    Fate::Released | Fate::Retried(_) => "queued",
+                    Fate::Ended { .. } => "failed",
+                }
+                .to_owned(),
+            ),
+            step: Some(
+                (advance.step_status(task.run, task.step))
+                    .unwrap_or("started")
+                    .to_owned(),
+            ),
+            run: Some(advance.run_status(task.run).to_owned()),
+            initial_tasks: None,
+        };
+    }
+    // What was refused, and what a failure may have cancelled, is looked up.
+    let unsure: Vec<_> = if fates.iter().any(|fate| matches!(fate, Fate::Ended { .. }))
+        || (0..advance.runs.len()).any(|run| advance.is_failing(run))
+    {
+        (0..receipts.len()).collect()
+    } else {
+        (0..receipts.len())
+            .filter(|&no| !receipts[no].accepted)
+            .collect()
+    };
+    if !unsure.is_empty() {
+        let tasks: Vec<_> = unsure.iter().map(|&no| &receipts[no].task).collect();
+        for (no, standing) in unsure.iter().zip(receipt::standings(&tasks)?) {
+            receipts[*no].standing = standing;
+        }
+    }
+    Ok(receipts)
+}

@@ -1,0 +1,297 @@
+//! A step whose deps are resolved begins: its condition is checked, and its tasks are queued.
+//!
+//! A step with an unmet condition is failed or skipped, a manual one waits for `start_step`, a map over nothing
+//! completes at once; everything else gets its tasks. Elements of a map are taken out of their array once, here, and
+//! each lies beside its task: no task reads the whole array.
+
+use super::advance::{Advance, RunNo, Skip, SkipReason};
+use super::event;
+use crate::error::Result;
+use crate::model::{Executor, Resort, RunId, StepNo, StepType};
+use crate::statements;
+use crate::store::Instant;
+
+statements! {
+    CHECK_CONDITIONS = "check_conditions.sql",
+    START_SINGLES = "start_singles.sql",
+    MAP_SIZES = "map_sizes.sql",
+    START_MAPS = "start_maps.sql",
+    COMPLETE_EMPTY_MAPS = "complete_empty_maps.sql",
+}
+
+/// Begins steps whose deps are resolved.
+pub fn begin(advance: &mut Advance, steps: Vec<(RunNo, StepNo)>) -> Result<()> {
+    let steps = check_conditions(advance, steps)?
+        .into_iter()
+        .filter(|&(run, step)| !advance.runs[run].definition.steps[step].manual)
+        .collect();
+    start(advance, steps)
+}
+
+/// Starts steps, manual ones included, whose conditions are met.
+pub fn start(advance: &mut Advance, steps: Vec<(RunNo, StepNo)>) -> Result<()> {
+    let (maps, singles): (Vec<_>, Vec<_>) = steps.into_iter().partition(|&(run, step)| {
+        advance.runs[run].definition.steps[step].step_type == StepType::Map
+    });
+    start_singles(advance, &singles, true)?;
+    start_maps(advance, maps)
+}
+
+/// Returns the steps that may start; the others are skipped or failed as they say.
+fn check_conditions(
+    advance: &mut Advance,
+    steps: Vec<(RunNo, StepNo)>,
+) -> Result<Vec<(RunNo, StepNo)>> {
+    let (conditional, mut met): (Vec<_>, Vec<_>) = steps
+        .into_iter()
+        .partition(|&(run, step)| advance.runs[run].definition.steps[step].has_condition);
+    if conditional.is_empty() {
+        return Ok(met);
+    }
+    let keys = Keys::of(advance, &conditional);
+    let versions: Vec<_> = conditional
+        .iter()
+        .map(|&(run, _)| advance.runs[run].definition.version)
+        .collect();
+    let flows: Vec<_> = conditional
+        .iter()
+        .map(|&(run, _)| advance.runs[run].definition.flow_slug.clone())
+        .collect();
+    let verdicts = CHECK_CONDITIONS.query(&[&keys.runs, &keys.steps, &flows, &versions], |row| {
+        Ok((row.get::<bool>(1)?, row.get::<bool>(2)?))
+    })?;
+
+    let mut failures = Vec::new();
+    let mut skips = Vec::new();
+    for ((run, step), (required_met, forbidden_met)) in conditional.into_iter().zip(verdicts) {
+        if required_met && !forbidden_met {
+            met.push((run, step));
+            continue;
+        }
+        let which = if required_met {
+            "the input contains forbidden_input_pattern"
+        } else {
+            "the input does not contain required_input_pattern"
+        };
+        match advance.runs[run].definition.steps[step].when_unmet {
+            Resort::Fail => failures.push((run, step, format!("condition unmet: {which}"))),
+            resort => skips.push(Skip {
+                run,
+                step,
+                reason: SkipReason::ConditionUnmet,
+                error_message: None,
+                cascade: resort == Resort::SkipCascade,
+            }),
+        }
+    }
+    advance.fail_steps(failures)?;
+    advance.skip_steps(skips)?;
+    met.sort_unstable();
+    Ok(met)
+}
+
+/// Queues the one task of each single step. `pending` says whether the steps' rows still have to be told.
+pub fn start_singles(
+    advance: &mut Advance,
+    steps: &[(RunNo, StepNo)],
+    pending: bool,
+) -> Result<()> {
+    if steps.is_empty() {
+        return Ok(());
+    }
+    let tasks = Tasks::of(advance, steps);
+    START_SINGLES.execute(&[
+        &tasks.keys.runs,
+        &tasks.keys.steps,
+        &tasks.flow_slugs,
+        &tasks.flow_versions,
+        &tasks.definition_ids,
+        &tasks.step_indexes,
+        &tasks.executors,
+        &tasks.queues,
+        &tasks.priorities,
+        &tasks.turns,
+        &tasks.ready_at,
+        &tasks.timeouts,
+        &tasks.opens_run,
+        &tasks.expires_at,
+        &advance.session.now,
+        &pending,
+    ])?;
+    tasks.tell();
+    for &(run, step) in steps {
+        advance.step_started(run, step);
+    }
+    Ok(())
+}
+
+fn start_maps(advance: &mut Advance, steps: Vec<(RunNo, StepNo)>) -> Result<()> {
+    if steps.is_empty() {
+        return Ok(());
+    }
+    let keys = Keys::of(advance, &steps);
+    let sources: Vec<Option<String>> = steps
+        .iter()
+        .map(|&(run, step)| {
+            let source = advance.runs[run].definition.steps[step].map_over?;
+            Some(advance.slug(run, source).to_owned())
+        })
+        .collect();
+    let sizes = MAP_SIZES.query(&[&keys.runs, &sources], |row| Ok(row.opt::<i32>(1)))?;
+
+    let mut failures = Vec::new();
+    let mut empty = Vec::new();
+    let mut full = Vec::new();
+    for (((run, step), source), size) in steps.into_iter().zip(sources).zip(sizes) {
+        match size {
+            Some(0) => empty.push((run, step)),
+            Some(size) => full.push(((run, step), source, size)),
+            None => failures.push((run, step, "the map's source is not an array".to_owned())),
+        }
+    }
+    advance.fail_steps(failures)?;
+    complete_empty_maps(advance, &empty)?;
+    if full.is_empty() {
+        return Ok(());
+    }
+    let steps: Vec<_> = full.iter().map(|map| map.0).collect();
+    let sources: Vec<_> = full.iter().map(|map| map.1.clone()).collect();
+    let sizes: Vec<_> = full.iter().map(|map| map.2).collect();
+    let tasks = Tasks::of(advance, &steps);
+    START_MAPS.execute(&[
+        &tasks.keys.runs,
+        &tasks.keys.steps,
+        &tasks.flow_slugs,
+        &tasks.flow_versions,
+        &tasks.definition_ids,
+        &tasks.step_indexes,
+        &tasks.executors,
+        &tasks.queues,
+        &tasks.priorities,
+        &tasks.turns,
+        &tasks.ready_at,
+        &tasks.timeouts,
+        &tasks.opens_run,
+        &tasks.expires_at,
+        &advance.session.now,
+        &sources,
+        &sizes,
+    ])?;
+    tasks.tell();
+    for (run, step) in steps {
+        advance.step_started(run, step);
+    }
+    Ok(())
+}
+
+fn complete_empty_maps(advance: &mut Advance, steps: &[(RunNo, StepNo)]) -> Result<()> {
+    if steps.is_empty() {
+        return Ok(());
+    }
+    let keys = Keys::of(advance, steps);
+    COMPLETE_EMPTY_MAPS.execute(&[&keys.runs, &keys.steps, &advance.session.now])?;
+    for &(run, step) in steps {
+        advance.step_completed(run, step);
+    }
+    Ok(())
+}
+
+/// The keys of step states, as columns.
+pub struct Keys {
+    pub runs: Vec<RunId>,
+    pub steps: Vec<String>,
+}
+
+impl Keys {
+    fn of(advance: &Advance, steps: &[(RunNo, StepNo)]) -> Self {
+        Self {
+            runs: steps.iter().map(|&(run, _)| advance.runs[run].id).collect(),
+            steps: steps
+                .iter()
+                .map(|&(run, step)| advance.slug(run, step).to_owned())
+                .collect(),
+        }
+    }
+}
+
+/// What the tasks of steps have in common, as columns, one row a step.
+pub struct Tasks {
+    pub keys: Keys,
+    pub flow_slugs: Vec<String>,
+    pub flow_versions: Vec<i32>,
+    pub definition_ids: Vec<i64>,
+    pub step_indexes: Vec<i32>,
+    pub executors: Vec<&'static str>,
+    pub queues: Vec<String>,
+    pub priorities: Vec<i32>,
+    pub turns: Vec<i64>,
+    pub ready_at: Vec<Instant>,
+    pub timeouts: Vec<i32>,
+    pub opens_run: Vec<bool>,
+    /// When the tasks of an external step time out; null for all others, whose lease begins with a claim.
+    pub expires_at: Vec<Option<Instant>>,
+    /// Whether workers can claim the tasks at once.
+    pub claimable: Vec<bool>,
+}
+
+impl Tasks {
+    pub fn of(advance: &Advance, steps: &[(RunNo, StepNo)]) -> Self {
+        let now = advance.session.now;
+        let mut tasks = Self {
+            keys: Keys::of(advance, steps),
+            flow_slugs: Vec::with_capacity(steps.len()),
+            flow_versions: Vec::with_capacity(steps.len()),
+            definition_ids: Vec::with_capacity(steps.len()),
+            step_indexes: Vec::with_capacity(steps.len()),
+            executors: Vec::with_capacity(steps.len()),
+            queues: Vec::with_capacity(steps.len()),
+            priorities: Vec::with_capacity(steps.len()),
+            turns: Vec::with_capacity(steps.len()),
+            ready_at: Vec::with_capacity(steps.len()),
+            timeouts: Vec::with_capacity(steps.len()),
+            opens_run: Vec::with_capacity(steps.len()),
+            expires_at: Vec::with_capacity(steps.len()),
+            claimable: Vec::with_capacity(steps.len()),
+        };
+        for &(run, step) in steps {
+            let run = &advance.runs[run];
+            let definition = &run.definition;
+            let step = &definition.steps[step];
+            let begin = run.not_before.map_or(now, |start| start.max(now));
+            let ready_at = begin.plus_seconds(f64::from(step.start_delay));
+            tasks.flow_slugs.push(definition.flow_slug.clone());
+            tasks.flow_versions.push(definition.version);
+            tasks.definition_ids.push(definition.id);
+            tasks.step_indexes.push(step.index);
+            tasks.executors.push(step.executor.as_str());
+            tasks.queues.push(step.queue.clone());
+            tasks.priorities.push(run.priority);
+            tasks.turns.push(match &run.turn {
+                Some((queue, turn)) if *queue == step.queue => turn + 1,
+                _ => 0,
+            });
+            tasks.ready_at.push(ready_at);
+            tasks.timeouts.push(step.timeout);
+            tasks.opens_run.push(run.not_before.is_some());
+            tasks
+                .expires_at
+                .push((step.executor == Executor::External).then_some(if step.own_timeout {
+                    ready_at.plus_seconds(f64::from(step.timeout))
+                } else {
+                    Instant::INFINITY
+                }));
+            tasks
+                .claimable
+                .push(step.executor == Executor::Worker && ready_at <= now);
+        }
+        tasks
+    }
+
+    fn tell(&self) {
+        for (queue, claimable) in self.queues.iter().zip(&self.claimable) {
+            if *claimable {
+                event::tasks_ready(queue);
+            }
+        }
+    }
+}

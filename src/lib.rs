@@ -1,0 +1,34 @@
+//! pgflow: durable DAG workflows inside PostgreSQL.
+//!
+//! [`api`] is the door: SQL functions, one file per audience. [`engine`] holds the transitions, one file per arrow of
+//! the state diagram. [`model`] holds the rules, in plain Rust. [`store`] is the only place that speaks to PostgreSQL.
+//! What is stored stands in `sql/`.
+
+use pgrx::prelude::*;
+
+mod api;
+mod engine;
+mod error;
+mod model;
+mod settings;
+mod store;
+
+pgrx::pg_module_magic!(name, version);
+
+extension_sql_file!("../sql/schema.sql", name = "schema", bootstrap);
+extension_sql_file!(
+    "../sql/definitions.sql",
+    name = "definitions",
+    requires = ["schema"]
+);
+extension_sql_file!(
+    "../sql/runtime.sql",
+    name = "runtime",
+    requires = ["definitions"]
+);
+extension_sql_file!("../sql/access.sql", name = "access", finalize);
+
+#[pg_guard]
+pub extern "C-unwind" fn _PG_init() {
+    settings::register();
+}

@@ -1,0 +1,8 @@
+//! The rules, in plain Rust: no PostgreSQL, no SQL. Everything here is tested without a server.
+
+pub mod definition;
+pub mod retry;
+mod run_id;
+
+pub use definition::{Definition, Executor, Resort, Step, StepNo, StepType};
+pub use run_id::RunId;

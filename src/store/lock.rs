@@ -1,0 +1,95 @@
+//! Locks that are not row locks. In which order they are taken is written in [`crate::engine`].
+
+use pgrx::{direct_function_call, pg_sys};
+
+use crate::error::{Error, Result};
+use crate::model::RunId;
+
+/// Excludes `delete_flow` until the transaction ends. Every call that makes or moves a run takes it first.
+pub fn share_runs_table() -> Result<()> {
+    let table = runs_table()?;
+    // SAFETY: a heavyweight lock, given back at the end of the transaction.
+    unsafe { pg_sys::LockRelationOid(table, pg_sys::RowExclusiveLock as pg_sys::LOCKMODE) };
+    Ok(())
+}
+
+/// [`share_runs_table`] for a caller that must not wait; false when someone holds the table.
+pub fn try_share_runs_table() -> Result<bool> {
+    let table = runs_table()?;
+    // SAFETY: as above.
+    Ok(unsafe {
+        pg_sys::ConditionalLockRelationOid(table, pg_sys::RowExclusiveLock as pg_sys::LOCKMODE)
+    })
+}
+
+/// Waits for all calls that make or move runs to end, and holds new ones off until the transaction ends.
+pub fn own_runs_table() -> Result<()> {
+    let table = runs_table()?;
+    // SAFETY: as above.
+    unsafe { pg_sys::LockRelationOid(table, pg_sys::ShareRowExclusiveLock as pg_sys::LOCKMODE) };
+    Ok(())
+}
+
+fn runs_table() -> Result<pg_sys::Oid> {
+    // SAFETY: system cache look-ups.
+    let table = unsafe {
+        let schema = pg_sys::get_namespace_oid(c"pgflow".as_ptr(), true);
+        pg_sys::get_relname_relid(c"runs".as_ptr(), schema)
+    };
+    if table == pg_sys::InvalidOid {
+        return Err(Error::Internal("table pgflow.runs does not exist".into()));
+    }
+    Ok(table)
+}
+
+/// The advisory lock key of a run: the last 64 bits of its id, which are random in a version 7 UUID.
+pub fn run_key(run_id: RunId) -> i64 {
+    let mut half = [0; 8];
+    half.copy_from_slice(&run_id.0[8..]);
+    i64::from_be_bytes(half)
+}
+
+/// The advisory lock key under which a worker waits for tasks of a queue: FNV-1a over the queue's bytes, see
+/// docs/workers.md.
+pub fn queue_key(queue: &str) -> i64 {
+    let hash = queue.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    });
+    i64::from_be_bytes(hash.to_be_bytes())
+}
+
+/// Takes the locks of the runs, in the order of their keys, and holds them until the transaction ends.
+pub fn lock_runs(runs: impl IntoIterator<Item = RunId>) {
+    let mut keys: Vec<_> = runs.into_iter().map(run_key).collect();
+    keys.sort_unstable();
+    keys.dedup();
+    for key in keys {
+        // SAFETY: pg_advisory_xact_lock(bigint); waits are interruptible.
+        unsafe {
+            direct_function_call::<()>(
+                pg_sys::pg_advisory_xact_lock_int8,
+                &[Some(pg_sys::Datum::from(key))],
+            );
+        }
+    }
+}
+
+/// Takes the lock of a run if nobody holds it.
+pub fn try_lock_run(run_id: RunId) -> bool {
+    let key = Some(pg_sys::Datum::from(run_key(run_id)));
+    // SAFETY: pg_try_advisory_xact_lock(bigint).
+    unsafe { direct_function_call(pg_sys::pg_try_advisory_xact_lock_int8, &[key]).unwrap_or(false) }
+}
+
+/// Whether a worker waits for tasks of this queue: it then holds the queue's lock in share mode.
+pub fn has_waiting_worker(queue: &str) -> bool {
+    let key = Some(pg_sys::Datum::from(queue_key(queue)));
+    // SAFETY: pg_try_advisory_lock(bigint) and pg_advisory_unlock(bigint): taken and given back at once.
+    unsafe {
+        let free = direct_function_call(pg_sys::pg_try_advisory_lock_int8, &[key]).unwrap_or(false);
+        if free {
+            direct_function_call::<bool>(pg_sys::pg_advisory_unlock_int8, &[key]);
+        }
+        !free
+    }
+}

@@ -1,0 +1,20 @@
+//! The only place that speaks to PostgreSQL: the door every call comes through, kept statements, values that pass
+//! unparsed, locks, and the wake-up call to workers. Nothing here knows a rule of the engine.
+
+pub mod door;
+pub mod lock;
+pub mod role;
+pub mod statement;
+pub mod subtransaction;
+pub mod value;
+pub mod wake;
+
+pub use door::{Session, enter};
+pub use statement::{Row, Statement};
+pub use value::{Composite, Instant, Json, JsonArray};
+
+/// Makes a misspelt `pgflow.…` setting an error once the library is loaded.
+pub fn reserve_settings_prefix() {
+    // SAFETY: registers a string that lives for ever.
+    unsafe { pgrx::pg_sys::MarkGUCPrefixReserved(c"pgflow".as_ptr()) }
+}

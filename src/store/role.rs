@@ -1,0 +1,55 @@
+//! Roles: who the caller is, and whose rights it has.
+
+use pgrx::pg_sys;
+
+use crate::error::Result;
+use crate::statements;
+
+statements! {
+    ROLE_BY_NAME = "role_by_name.sql",
+    CREATED_FOR = "created_for.sql",
+}
+
+/// Whether `caller` is `role`, a member of it, or a superuser.
+pub fn acts_as(caller: pg_sys::Oid, role: &str) -> Result<bool> {
+    let member = ROLE_BY_NAME
+        .read(&[&role], |row| row.get::<pg_sys::Oid>(1))?
+        .into_iter()
+        .next()
+        // SAFETY: looks at the role graph only; true for superusers.
+        .is_some_and(|role| unsafe { pg_sys::has_privs_of_role(caller, role) });
+    Ok(member || is_superuser(caller))
+}
+
+pub fn is_superuser(caller: pg_sys::Oid) -> bool {
+    // SAFETY: a system cache look-up.
+    unsafe { pg_sys::superuser_arg(caller) }
+}
+
+/// The name of a role.
+pub fn name(role: pg_sys::Oid) -> String {
+    // SAFETY: returns a palloc'ed C string; with `noerr` false it raises an error for an unknown role.
+    unsafe {
+        std::ffi::CStr::from_ptr(pg_sys::GetUserNameFromId(role, false))
+            .to_string_lossy()
+            .into_owned()
+    }
+}
+
+/// On whose behalf an API gateway calls: the `sub` claim of its token. `None` unless the session belongs to a role
+/// that table `gateway_roles` names, because any other session can claim anything.
+pub fn created_for() -> Result<Option<String>> {
+    // SAFETY: returns a pointer into the setting's own memory, or null when it was never set.
+    let has_claims = unsafe {
+        let claims = pg_sys::GetConfigOption(c"request.jwt.claims".as_ptr(), true, false);
+        !claims.is_null() && *claims != 0
+    };
+    if !has_claims {
+        return Ok(None);
+    }
+    Ok(CREATED_FOR
+        .read(&[], |row| Ok(row.opt(1)))?
+        .into_iter()
+        .next()
+        .flatten())
+}

@@ -1,0 +1,222 @@
+//! Kept statements.
+//!
+//! A [`Statement`] is a file of `statements/`: prepared at its first use in a backend, planned once as a generic plan
+//! and kept until the backend ends. PostgreSQL plans it again by itself when a table changes, under the settings
+//! that [`super::door`] holds for the length of a call: keys are looked up by index whatever the statistics say.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::ffi::CString;
+
+use pgrx::datum::FromDatum;
+use pgrx::pg_sys;
+
+use super::value::{Composite, Parameter};
+use crate::error::{Error, Result};
+
+/// A named statement, written in its own file.
+pub struct Statement {
+    name: &'static str,
+    text: &'static str,
+}
+
+/// Declares the statements of a module: `statement!(CLAIM = "claim.sql")`.
+#[macro_export]
+macro_rules! statements {
+    ($($name:ident = $file:literal),* $(,)?) => {$(
+        static $name: $crate::store::Statement = $crate::store::Statement::new(
+            $file,
+            include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/store/statements/", $file)),
+        );
+    )*};
+}
+
+thread_local! {
+    static PLANS: RefCell<HashMap<&'static str, pg_sys::SPIPlanPtr>> = RefCell::new(HashMap::new());
+}
+
+impl Statement {
+    pub const fn new(name: &'static str, text: &'static str) -> Self {
+        Self { name, text }
+    }
+
+    /// Runs the statement and reads each row with `read`.
+    ///
+    /// Errors of PostgreSQL leave as panics that the door turns back into errors of PostgreSQL.
+    pub fn query<T>(
+        &self,
+        parameters: &[&dyn Parameter],
+        read: impl Fn(&Row) -> Result<T>,
+    ) -> Result<Vec<T>> {
+        self.run(parameters, false, read)
+    }
+
+    /// Like [`Self::query`], but sees what the calling query sees: nothing that this call did, no matter how long it
+    /// waited. For STABLE functions and for what does not change during a call.
+    pub fn read<T>(
+        &self,
+        parameters: &[&dyn Parameter],
+        read: impl Fn(&Row) -> Result<T>,
+    ) -> Result<Vec<T>> {
+        self.run(parameters, true, read)
+    }
+
+    /// Runs the statement and reads its only row, if there is one.
+    pub fn first<T>(
+        &self,
+        parameters: &[&dyn Parameter],
+        read: impl Fn(&Row) -> Result<T>,
+    ) -> Result<Option<T>> {
+        Ok(self.query(parameters, read)?.into_iter().next())
+    }
+
+    /// Runs the statement for its effect.
+    pub fn execute(&self, parameters: &[&dyn Parameter]) -> Result<()> {
+        self.query(parameters, |_| Ok(())).map(drop)
+    }
+
+    fn run<T>(
+        &self,
+        parameters: &[&dyn Parameter],
+        read_only: bool,
+        read: impl Fn(&Row) -> Result<T>,
+    ) -> Result<Vec<T>> {
+        let plan = self.plan(parameters)?;
+        let mut nulls = Vec::with_capacity(parameters.len());
+        let mut values = Vec::with_capacity(parameters.len());
+        for parameter in parameters {
+            let datum = parameter.datum();
+            nulls.push(if datum.is_some() { b' ' } else { b'n' } as std::ffi::c_char);
+            values.push(datum.unwrap_or(pg_sys::Datum::null()));
+        }
+        // Under READ COMMITTED a statement that is not read-only sees what was committed when it began: what follows
+        // a lock sees what the lock waited for. A read-only one sees what the calling query sees.
+        // SAFETY: the plan is kept for the life of the backend; values and nulls match its parameters.
+        let status = unsafe {
+            pg_sys::SPI_execute_plan(
+                plan,
+                values.as_mut_ptr(),
+                nulls.as_ptr(),
+                read_only,
+                0,
+            )
+        };
+        if status < 0 {
+            return Err(Error::Internal(format!(
+                "statement {} failed with SPI status {status}",
+                self.name
+            )));
+        }
+        self.rows(read)
+    }
+
+    fn rows<T>(&self, read: impl Fn(&Row) -> Result<T>) -> Result<Vec<T>> {
+        // SAFETY: SPI set both after the call above; the table lives until SPI_finish or until it is freed here.
+        unsafe {
+            let table = pg_sys::SPI_tuptable;
+            if table.is_null() {
+                return Ok(Vec::new());
+            }
+            let count = usize::try_from(pg_sys::SPI_processed).unwrap_or(0);
+            let mut rows = Vec::with_capacity(count);
+            for n in 0..count {
+                rows.push(read(&Row {
+                    statement: self.name,
+                    tuple: *(*table).vals.add(n),
+                    descriptor: (*table).tupdesc,
+                })?);
+            }
+            Ok(rows)
+        }
+    }
+
+    fn plan(&self, parameters: &[&dyn Parameter]) -> Result<pg_sys::SPIPlanPtr> {
+        if let Some(plan) = PLANS.with_borrow(|plans| plans.get(self.name).copied()) {
+            return Ok(plan);
+        }
+        let text = CString::new(self.text)
+            .map_err(|_| Error::Internal(format!("statement {} has a zero byte", self.name)))?;
+        let mut types: Vec<_> = parameters.iter().map(|p| p.oid()).collect();
+        // SAFETY: text and types outlive the call; a kept plan belongs to the backend until it ends.
+        let plan = unsafe {
+            let plan = pg_sys::SPI_prepare_cursor(
+                text.as_ptr(),
+                types.len() as i32,
+                types.as_mut_ptr(),
+                pg_sys::CURSOR_OPT_GENERIC_PLAN as i32,
+            );
+            if plan.is_null() || pg_sys::SPI_keepplan(plan) != 0 {
+                return Err(Error::Internal(format!(
+                    "statement {} could not be prepared",
+                    self.name
+                )));
+            }
+            plan
+        };
+        PLANS.with_borrow_mut(|plans| plans.insert(self.name, plan));
+        Ok(plan)
+    }
+}
+
+/// One row of a result; columns are counted from 1.
+pub struct Row {
+    statement: &'static str,
+    tuple: pg_sys::HeapTuple,
+    descriptor: pg_sys::TupleDesc,
+}
+
+impl Row {
+    /// A column that is never null.
+    pub fn get<T: FromDatum>(&self, column: i32) -> Result<T> {
+        self.opt(column).ok_or_else(|| {
+            Error::Internal(format!(
+                "statement {} returned null in column {column}",
+                self.statement
+            ))
+        })
+    }
+
+    /// A column that may be null.
+    pub fn opt<T: FromDatum>(&self, column: i32) -> Option<T> {
+        let (datum, is_null) = self.value(column);
+        // SAFETY: the statement's file and its reader agree on the types of the columns.
+        unsafe { T::from_datum(datum, is_null) }
+    }
+
+    /// A column copied into the memory of the caller of the SQL function.
+    pub fn keep<T: FromDatum>(&self, column: i32) -> Option<T> {
+        let (datum, is_null) = self.value(column);
+        // SAFETY: as in `opt`; by-reference values here are varlena types.
+        unsafe {
+            let datum = if is_null {
+                datum
+            } else {
+                pg_sys::SPI_datumTransfer(datum, false, -1)
+            };
+            T::from_datum(datum, is_null)
+        }
+    }
+
+    /// A composite column, copied into the memory of the caller of the SQL function.
+    pub fn composite<T>(&self, column: i32) -> Result<Composite<T>> {
+        let (datum, is_null) = self.value(column);
+        if is_null {
+            return Err(Error::Internal(format!(
+                "statement {} returned null in column {column}",
+                self.statement
+            )));
+        }
+        // SAFETY: composites are varlena values.
+        Ok(Composite::new(unsafe {
+            pg_sys::SPI_datumTransfer(datum, false, -1)
+        }))
+    }
+
+    fn value(&self, column: i32) -> (pg_sys::Datum, bool) {
+        let mut is_null = false;
+        // SAFETY: tuple and descriptor come from the same result table.
+        let datum =
+            unsafe { pg_sys::SPI_getbinval(self.tuple, self.descriptor, column, &mut is_null) };
+        (datum, is_null)
+    }
+}

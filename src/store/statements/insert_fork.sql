@@ -1,0 +1,23 @@
+-- A new run with the states of an ended one: $10 says which steps keep theirs.
+-- Inserts a run and its step states; the caller holds the lock of the origin.
+with fork as (
+  insert into pgflow.runs
+    (run_id, flow_slug, flow_version, definition_id, status, payload, key, priority, created_by, created_for,
+     parent_run_id, created_at, started_at, remaining_leaves, large)
+  select $2, r.flow_slug, r.flow_version, r.definition_id, 'started', coalesce($3, r.payload), r.key, r.priority,
+         $4::name, $5, r.run_id, $6, $6, $7, r.large or coalesce(pg_column_size($3), 0) > $8
+  from pgflow.runs r where r.run_id = $1
+)
+insert into pgflow.step_states
+  (run_id, step_slug, flow_slug, status, remaining_deps, remaining_tasks, initial_tasks, output, error_message,
+   skip_reason, created_at, started_at, finished_at)
+select $2, s.step_slug, s.flow_slug, s.status, u.remaining_deps, s.remaining_tasks, s.initial_tasks, s.output,
+       s.error_message, s.skip_reason, $6, s.started_at, s.finished_at
+from unnest($9::text[], $10::boolean[], $11::int[]) u(step_slug, is_kept, remaining_deps)
+join pgflow.step_states s on s.run_id = $1 and s.step_slug = u.step_slug
+where u.is_kept
+union all
+select $2, s.step_slug, s.flow_slug, 'pending', u.remaining_deps, null, null, null, null, null, $6, null, null
+from unnest($9::text[], $10::boolean[], $11::int[]) u(step_slug, is_kept, remaining_deps)
+join pgflow.step_states s on s.run_id = $1 and s.step_slug = u.step_slug
+where not u.is_kept

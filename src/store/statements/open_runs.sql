@@ -1,0 +1,4 @@
+-- Turns pending runs to started.
+-- Updates the runs.
+update pgflow.runs r set status = 'started', started_at = $2
+where r.run_id = any ($1::uuid[]) and r.status = 'pending'

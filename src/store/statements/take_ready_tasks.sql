@@ -1,0 +1,45 @@
+-- Claims the next tasks of a queue. Returns whether the run is large (then without the task), the task, whether it
+-- opens its run, and the task's parts.
+-- Updates live rows, skipping those that someone else holds, and their attempts.
+with next as materialized (
+  select t.run_id, t.step_slug, t.task_index, t.priority, t.turn, t.ready_at, t.step_index, t.opens_run
+  from pgflow.live_tasks t
+  where t.queue = $1 and t.status = 'ready' and t.executor = 'worker'
+  order by t.priority desc, t.turn, t.ready_at, t.step_index, t.task_index
+  limit $2
+  for update skip locked
+), placed as materialized (
+  select n.*, row_number() over (order by n.priority desc, n.turn, n.ready_at, n.step_index, n.task_index)::int as place
+  from next n
+), leased as materialized (
+  update pgflow.live_tasks t
+  set status = 'started', lease = ($6::bigint[])[p.place], opens_run = false,
+      lease_expires_at = $3::timestamptz + make_interval(secs => coalesce($4::int, t.timeout))
+  from placed p
+  where t.run_id = p.run_id and t.step_slug = p.step_slug and t.task_index = p.task_index
+  returning t.run_id, t.flow_slug, t.flow_version, t.step_slug, t.task_index, t.attempt, t.lease, t.lease_expires_at,
+            t.item, p.place, p.opens_run
+), history as (
+  update pgflow.step_tasks h set status = 'started', started_at = $3, worker_id = $5
+  from leased l
+  where h.run_id = l.run_id and h.step_slug = l.step_slug and h.task_index = l.task_index and h.attempt = l.attempt
+)
+select r.large,
+       row(l.run_id, l.flow_slug, l.step_slug, l.task_index, l.attempt,
+           case
+             when r.large then null
+             when l.item is not null then jsonb_build_object('item', l.item, 'index', l.task_index)
+             else (select jsonb_object_agg(i.key, i.value)
+                   from (select 'run' as key, r.payload as value
+                         union all
+                         select s.step_slug, s.output
+                         from pgflow.deps d
+                         join pgflow.step_states s on s.run_id = l.run_id and s.step_slug = d.from_step_slug
+                         where d.flow_slug = l.flow_slug and d.flow_version = l.flow_version
+                           and d.to_step_slug = l.step_slug and s.status = 'completed') i)
+           end,
+           l.lease, l.lease_expires_at)::pgflow.claimed_task,
+       l.opens_run, l.run_id, l.flow_slug::text, l.step_slug::text, l.task_index, l.attempt, l.lease, l.lease_expires_at
+from leased l
+join pgflow.runs r on r.run_id = l.run_id
+order by l.place

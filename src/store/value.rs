@@ -1,0 +1,217 @@
+//! Values that cross the border between PostgreSQL and Rust.
+//!
+//! Payloads, outputs and patterns stay what PostgreSQL made of them: [`Json`] and [`JsonArray`] are datums that are
+//! handed on, never parsed. A `Json` read from a statement lives until the call ends; [`super::statement::Row::keep`]
+//! copies what must be returned to the caller.
+
+use std::marker::PhantomData;
+
+use pgrx::callconv::{Arg, ArgAbi, BoxRet, FcInfo};
+use pgrx::datum::{Datum, FromDatum, IntoDatum, Uuid};
+use pgrx::{impl_sql_translatable, pg_sys};
+
+use crate::model::RunId;
+
+/// A `jsonb` value, opaque.
+#[derive(Debug, Clone, Copy)]
+pub struct Json(pub(super) pg_sys::Datum);
+
+/// A `jsonb[]` value, opaque.
+#[derive(Debug, Clone, Copy)]
+pub struct JsonArray(pub(super) pg_sys::Datum);
+
+/// A point in time: microseconds since 2000-01-01 UTC, as `timestamptz` stores it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Instant(pub i64);
+
+impl Instant {
+    /// Later than every other, as `timestamptz` has it.
+    pub const INFINITY: Self = Self(i64::MAX);
+
+    /// The wall clock now, which goes on inside a transaction, as `clock_timestamp()` does.
+    pub fn now() -> Self {
+        // SAFETY: reads the clock, nothing else.
+        Self(unsafe { pg_sys::GetCurrentTimestamp() })
+    }
+
+    pub fn plus_seconds(self, seconds: f64) -> Self {
+        #[allow(clippy::cast_possible_truncation)]
+        Self(self.0.saturating_add((seconds * 1e6) as i64))
+    }
+
+    /// Milliseconds since 1970-01-01 UTC, as a version 7 UUID counts them; 0 for what lies before.
+    pub fn unix_millis(self) -> u64 {
+        const MICROS_1970_TO_2000: i64 = 946_684_800_000_000;
+        u64::try_from(self.0.saturating_add(MICROS_1970_TO_2000) / 1000).unwrap_or(0)
+    }
+}
+
+impl Json {
+    /// The size of the value in bytes, uncompressed, without reading it.
+    pub fn size(self) -> usize {
+        // SAFETY: looks at the header of a varlena value only.
+        unsafe { pg_sys::toast_raw_datum_size(self.0) }
+    }
+}
+
+impl JsonArray {
+    /// An array of one element.
+    pub fn of(element: Json) -> Self {
+        // SAFETY: the array is built in the current memory context; the element is copied.
+        Self(
+            vec![element]
+                .into_datum()
+                .unwrap_or_else(pg_sys::Datum::null),
+        )
+    }
+
+    /// The number of elements.
+    pub fn len(self) -> usize {
+        // SAFETY: the datum is a jsonb[] that PostgreSQL gave us; the detoasted copy lives as long as the call.
+        unsafe {
+            let array = pg_sys::pg_detoast_datum(self.0.cast_mut_ptr()).cast::<pg_sys::ArrayType>();
+            let dimensions = array
+                .cast::<u8>()
+                .add(size_of::<pg_sys::ArrayType>())
+                .cast::<i32>();
+            usize::try_from(pg_sys::ArrayGetNItems((*array).ndim, dimensions)).unwrap_or(0)
+        }
+    }
+}
+
+/// A row of the composite type `T`, opaque.
+pub struct Composite<T> {
+    datum: pg_sys::Datum,
+    of: PhantomData<T>,
+}
+
+impl<T> Composite<T> {
+    pub(super) fn new(datum: pg_sys::Datum) -> Self {
+        Self {
+            datum,
+            of: PhantomData,
+        }
+    }
+}
+
+// SAFETY: the datum is a composite that was copied into the caller's memory context.
+unsafe impl<T> BoxRet for Composite<T> {
+    unsafe fn box_into<'fcx>(self, fcinfo: &mut FcInfo<'fcx>) -> Datum<'fcx> {
+        unsafe { fcinfo.return_raw_datum(self.datum) }
+    }
+}
+
+/// Names the SQL composite types that functions return.
+macro_rules! composite_types {
+    ($($(#[$doc:meta])* $name:ident = $sql:literal),* $(,)?) => {$(
+        $(#[$doc])*
+        pub struct $name;
+        impl_sql_translatable!(Composite<$name>, $sql);
+    )*};
+}
+
+composite_types! {
+    /// A row of table `flows`.
+    FlowRow = "pgflow.flows",
+    /// A row of table `steps`.
+    StepRow = "pgflow.steps",
+    /// A row of table `runs`.
+    RunRow = "pgflow.runs",
+    /// A row of table `step_states`.
+    StepStateRow = "pgflow.step_states",
+    /// A task as a worker gets it.
+    ClaimedTask = "pgflow.claimed_task",
+    /// What a settlement found and did.
+    TaskReceipt = "pgflow.task_receipt",
+}
+
+impl_sql_translatable!(Json, "jsonb");
+impl_sql_translatable!(JsonArray, "jsonb[]");
+impl_sql_translatable!(Instant, "timestamp with time zone");
+impl_sql_translatable!(RunId, "uuid");
+
+/// The four conversions of a value that PostgreSQL passes by a datum we do not look into.
+macro_rules! datum_conversions {
+    ($type:ty, $oid:expr, $from:expr, $into:expr) => {
+        impl FromDatum for $type {
+            unsafe fn from_polymorphic_datum(
+                datum: pg_sys::Datum,
+                is_null: bool,
+                _: pg_sys::Oid,
+            ) -> Option<Self> {
+                #[allow(clippy::redundant_closure_call)]
+                if is_null { None } else { $from(datum) }
+            }
+        }
+
+        impl IntoDatum for $type {
+            fn into_datum(self) -> Option<pg_sys::Datum> {
+                #[allow(clippy::redundant_closure_call)]
+                $into(self)
+            }
+
+            fn type_oid() -> pg_sys::Oid {
+                $oid
+            }
+        }
+
+        // SAFETY: the SQL type of the argument is the one named by `type_oid`.
+        unsafe impl<'fcx> ArgAbi<'fcx> for $type {
+            unsafe fn unbox_arg_unchecked(arg: Arg<'_, 'fcx>) -> Self {
+                unsafe { arg.unbox_arg_using_from_datum::<$type>() }
+                    .unwrap_or_else(|| unreachable!("a null argument is unboxed as an Option"))
+            }
+        }
+
+        // SAFETY: the SQL type of the result is the one named by `type_oid`.
+        unsafe impl BoxRet for $type {
+            unsafe fn box_into<'fcx>(self, fcinfo: &mut FcInfo<'fcx>) -> Datum<'fcx> {
+                match self.into_datum() {
+                    Some(datum) => unsafe { fcinfo.return_raw_datum(datum) },
+                    None => fcinfo.return_null(),
+                }
+            }
+        }
+    };
+}
+
+datum_conversions!(
+    Json,
+    pg_sys::JSONBOID,
+    |datum| Some(Self(datum)),
+    |json: Self| Some(json.0)
+);
+datum_conversions!(
+    JsonArray,
+    pg_sys::JSONBARRAYOID,
+    |datum| Some(Self(datum)),
+    |array: Self| Some(array.0)
+);
+datum_conversions!(
+    Instant,
+    pg_sys::TIMESTAMPTZOID,
+    |datum: pg_sys::Datum| Some(Self(datum.value() as i64)),
+    |instant: Self| Some(pg_sys::Datum::from(instant.0))
+);
+datum_conversions!(
+    RunId,
+    pg_sys::UUIDOID,
+    |datum| unsafe { Uuid::from_datum(datum, false) }.map(|id| Self(*id.as_bytes())),
+    |id: Self| Uuid::from_bytes(id.0).into_datum()
+);
+
+/// A statement parameter: anything that becomes a datum of a known type.
+pub trait Parameter {
+    fn oid(&self) -> pg_sys::Oid;
+    fn datum(&self) -> Option<pg_sys::Datum>;
+}
+
+impl<T: IntoDatum + Clone> Parameter for T {
+    fn oid(&self) -> pg_sys::Oid {
+        T::type_oid()
+    }
+
+    fn datum(&self) -> Option<pg_sys::Datum> {
+        self.clone().into_datum()
+    }
+}

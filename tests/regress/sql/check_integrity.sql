@@ -1,0 +1,31 @@
+\pset null <null>
+-- Empty when all is well; what a superuser's hand breaks is found.
+select * from pgflow.check_integrity();
+call t.flow('integrity', '[{"step_slug": "a"}, {"step_slug": "m", "step_type": "map"}, {"step_slug": "b", "deps_slugs": ["a", "m"]}]');
+select pgflow.run_flow('integrity', '[1, 2]') as run \gset
+select count(*) from t.claim('integrity', 2);
+select * from t.complete(:'run', 'a', '1');
+select * from pgflow.check_integrity();
+create function t.found(damage text) returns text language plpgsql as $$
+declare
+  found text;
+begin
+  begin
+    set local session_replication_role = replica;
+    execute damage;
+    select string_agg(t.plain(problem), E'\n' order by problem) into found from pgflow.check_integrity();
+    raise exception using errcode = 'ZZ999';
+  exception when sqlstate 'ZZ999' then
+    return found;
+  end;
+end $$;
+select damage, t.found(damage) is not null as found
+from (values
+  ('update pgflow.step_states set remaining_deps = 2 where flow_slug = ''integrity'' and step_slug = ''b'''),
+  ('update pgflow.step_states set remaining_deps = 0 where flow_slug = ''integrity'' and step_slug = ''b'''),
+  ('update pgflow.step_states set status = ''pending'', finished_at = null where flow_slug = ''integrity'' and step_slug = ''a'''),
+  ('update pgflow.runs set status = ''completed'', finished_at = clock_timestamp() where flow_slug = ''integrity'''),
+  ('delete from pgflow.live_tasks where run_id in (select run_id from pgflow.runs where flow_slug = ''integrity'')'),
+  ('delete from pgflow.step_states where flow_slug = ''integrity'' and step_slug = ''b'''),
+  ('delete from pgflow.step_tasks where flow_slug = ''integrity'' and step_slug = ''m'' and task_index = 1')) v (damage);
+select * from pgflow.check_integrity();

@@ -1,0 +1,28 @@
+\pset null <null>
+-- The key of a run's lock is a function of its id.
+select pgflow_locks.run_key(id) = pgflow_locks.run_key(id) as same, count(distinct pgflow_locks.run_key(gen_random_uuid())) as keys
+from (select gen_random_uuid() as id) one, generate_series(1, 1000) group by 1;
+select pgflow_locks.queue_key('a') = pgflow_locks.queue_key('a') as same, pgflow_locks.queue_key('a') <> pgflow_locks.queue_key('A') as other;
+
+-- Starting a run takes no run lock, settling does, and the end of the transaction gives it back.
+call t.flow('locks', '[{"step_slug": "a"}, {"step_slug": "b"}]');
+begin;
+select pgflow.run_flow('locks') as run \gset
+select count(*) from pgflow_locks.held;
+select step_slug from t.claim('locks');
+select * from t.complete(:'run', 'a', '1');
+select count(*) from pgflow_locks.held;
+commit;
+select count(*) from pgflow_locks.held;
+
+-- It can be taken by hand: a transaction-level advisory lock on that key, once is enough.
+begin;
+select pgflow_locks.lock_run(:'run');
+select pgflow_locks.lock_run(:'run');
+select count(*) from pgflow_locks.held;
+select locktype, mode, granted, (classid::bigint << 32 | objid::bigint) = pgflow_locks.run_key(:'run') as key, objsubid
+from pg_locks where pid = pg_backend_pid() and locktype = 'advisory';
+rollback;
+select count(*) from pgflow_locks.held;
+select * from t.complete(:'run', 'b', '1');
+select * from t.run(:'run');
