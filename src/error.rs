@@ -138,7 +138,9 @@ impl Error {
 
     pub fn hint(&self) -> Option<&str> {
         match self {
-            Self::NullArgument { .. } => Some("Give it a value, or leave it out if it has a default."),
+            Self::NullArgument { .. } => {
+                Some("Give it a value, or leave it out if it has a default.")
+            }
             Self::Invalid { hint, .. } => hint.as_deref(),
             Self::Conflict { hint, .. } => *hint,
             _ => None,

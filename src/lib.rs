@@ -15,6 +15,12 @@ mod store;
 
 pgrx::pg_module_magic!(name, version);
 
+/// What pgrx must know of to accept `schema = "…"`; `sql/schema.sql` creates them first, without IF NOT EXISTS.
+#[pg_schema]
+mod pgflow {}
+#[pg_schema]
+mod pgflow_locks {}
+
 extension_sql_file!("../sql/schema.sql", name = "schema", bootstrap);
 extension_sql_file!(
     "../sql/definitions.sql",
@@ -25,6 +31,12 @@ extension_sql_file!(
     "../sql/runtime.sql",
     name = "runtime",
     requires = ["definitions"]
+);
+// `held` calls `run_key`.
+extension_sql_file!(
+    "../sql/views.sql",
+    name = "views",
+    requires = ["runtime", run_key]
 );
 extension_sql_file!("../sql/access.sql", name = "access", finalize);
 

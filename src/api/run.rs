@@ -3,7 +3,9 @@
 use pgrx::prelude::*;
 
 use super::arguments::{no_nulls, required};
-use crate::engine::{cancel_run, complete_step, fork_run, receipt, retry_run, run_flow, start_step};
+use crate::engine::{
+    cancel_run, complete_step, fork_run, receipt, retry_run, run_flow, start_step,
+};
 use crate::error::{Error, Result};
 use crate::model::RunId;
 use crate::store::value::{RunRow, StepStateRow, TaskReceipt};
@@ -139,7 +141,10 @@ fn fork_run(
         fork_run::fork_run(
             session,
             required("run_id", run_id)?,
-            &no_nulls("from_step_slugs", required("from_step_slugs", from_step_slugs)?)?,
+            &no_nulls(
+                "from_step_slugs",
+                required("from_step_slugs", from_step_slugs)?,
+            )?,
             payload,
         )
     })

@@ -25,7 +25,10 @@ fn claim_step_tasks(
     worker_id: default!(Option<&str>, "NULL"),
 ) -> SetOfIterator<'static, Composite<ClaimedTask>> {
     SetOfIterator::new(enter(|session| {
-        claim::claim(session, &claim_request(queue, max_tasks, lease_seconds, worker_id)?)
+        claim::claim(
+            session,
+            &claim_request(queue, max_tasks, lease_seconds, worker_id)?,
+        )
     }))
 }
 
@@ -145,7 +148,11 @@ fn claim_request<'a>(
     }
     Ok(claim::Request {
         queue,
-        max_tasks: within("max_tasks", required("max_tasks", max_tasks)?, 0..=MAX_TASKS)?,
+        max_tasks: within(
+            "max_tasks",
+            required("max_tasks", max_tasks)?,
+            0..=MAX_TASKS,
+        )?,
         lease_seconds: seconds("lease_seconds", lease_seconds, 1)?,
         worker_id,
     })

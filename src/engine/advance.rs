@@ -251,11 +251,7 @@ impl<'s> Advance<'s> {
         let ids: Vec<_> = keys.iter().map(|k| self.runs[k.0].id).collect();
         let slugs: Vec<_> = keys.iter().map(|k| self.slug(k.0, k.1)).collect();
         let states = RESOLVE_DEPS.query(&[&ids, &slugs, &counts], |row| {
-            Ok((
-                row.get::<i64>(1)?,
-                row.get::<i32>(2)?,
-                row.get::<bool>(3)?,
-            ))
+            Ok((row.get::<i64>(1)?, row.get::<i32>(2)?, row.get::<bool>(3)?))
         })?;
         let mut reached: Vec<_> = Vec::new();
         for (ordinal, remaining_deps, is_pending) in states {
@@ -352,18 +348,19 @@ fn close(
     } else {
         super::surely_small()
     };
-    CLOSE_RUNS.query(
-        &[
-            &ids.to_vec(),
-            &ended.to_vec(),
-            &output_steps,
-            &definition.output_step.is_some(),
-            &session.now,
-            &largest,
-        ],
-        |row| Ok(row.opt(1).zip(row.opt(2))),
-    )
-    .map(|rows| rows.into_iter().flatten().collect())
+    CLOSE_RUNS
+        .query(
+            &[
+                &ids.to_vec(),
+                &ended.to_vec(),
+                &output_steps,
+                &definition.output_step.is_some(),
+                &session.now,
+                &largest,
+            ],
+            |row| Ok(row.opt(1).zip(row.opt(2))),
+        )
+        .map(|rows| rows.into_iter().flatten().collect())
 }
 
 /// Ends runs early: what is unfinished is cancelled.

@@ -131,10 +131,9 @@ struct Taken {
 /// run's lock is not free.
 fn with_large_input(session: &Session, task: &Taken) -> Result<Option<Composite<ClaimedTask>>> {
     let built = subtransaction::attempt(&[PROGRAM_LIMIT_EXCEEDED], || {
-        TASK_INPUT.first(
-            &[&task.run_id, &task.step_slug, &task.task_index],
-            |row| row.get::<Json>(1),
-        )
+        TASK_INPUT.first(&[&task.run_id, &task.step_slug, &task.task_index], |row| {
+            row.get::<Json>(1)
+        })
     })?;
     let settlement = |verdict| Settlement {
         task: TaskKey {
@@ -175,9 +174,8 @@ fn with_large_input(session: &Session, task: &Taken) -> Result<Option<Composite<
 
 /// Ends the attempts whose lease ran out. Returns whether some of their tasks are due again.
 fn expire(session: &Session, request: &Request) -> Result<bool> {
-    let expired = TAKE_EXPIRED_TASKS.query(
-        &[&request.queue, &session.now, &request.max_tasks],
-        |row| {
+    let expired =
+        TAKE_EXPIRED_TASKS.query(&[&request.queue, &session.now, &request.max_tasks], |row| {
             let task = TaskKey {
                 run_id: row.get(1)?,
                 step_slug: row.get(2)?,
@@ -197,10 +195,12 @@ fn expire(session: &Session, request: &Request) -> Result<bool> {
                 verdict: Verdict::Expire,
             };
             Ok((settlement, tried_again))
-        },
-    )?;
+        })?;
     let (again, last): (Vec<_>, Vec<_>) = expired.into_iter().partition(|(_, again)| *again);
-    let again: Vec<_> = again.into_iter().map(|(settlement, _)| settlement).collect();
+    let again: Vec<_> = again
+        .into_iter()
+        .map(|(settlement, _)| settlement)
+        .collect();
     if !again.is_empty() {
         // No step ends, so no run's lock is needed; the live rows are ours.
         settle::settle_locked(session, &again)?;

@@ -82,9 +82,8 @@ pub fn fork_run(
 
 /// A root map that runs again needs an array.
 fn check_payload(origin: &Run, kept: &[bool], payload: Option<Json>) -> Result<()> {
-    let root_map = (origin.definition.steps.iter().zip(kept)).find(|(step, kept)| {
-        !**kept && step.step_type == StepType::Map && step.deps.is_empty()
-    });
+    let root_map = (origin.definition.steps.iter().zip(kept))
+        .find(|(step, kept)| !**kept && step.step_type == StepType::Map && step.deps.is_empty());
     let Some((step, _)) = root_map else {
         return Ok(());
     };

@@ -34,13 +34,19 @@
 //! therefore made on a row that the same call updates: a join on the state of the step that joins, a map's end on the
 //! state of the map, a run's end on the row of the run. PostgreSQL then refuses the stale one with 40001.
 
+pub mod add_step;
 pub mod advance;
 pub mod cancel_run;
 pub mod claim;
 pub mod complete_step;
+pub mod create_flow;
+pub mod define;
+pub mod define_flow;
 pub mod definitions;
+pub mod delete_flow;
 pub mod event;
 pub mod extend;
+pub mod flow_graph;
 pub mod fork_run;
 pub mod observe;
 pub mod prune_runs;

@@ -23,6 +23,8 @@ pub fn prune_runs(session: &Session, older_than: Interval, max_runs: i32) -> Res
         .ok_or_else(|| Error::invalid("older_than is negative"))?;
     let youngest = RunId::least_at(horizon.unix_millis() + 1);
     Ok(PRUNE_RUNS
-        .first(&[&youngest, &horizon, &i64::from(max_runs)], |row| row.get(1))?
+        .first(&[&youngest, &horizon, &i64::from(max_runs)], |row| {
+            row.get(1)
+        })?
         .unwrap_or(0))
 }

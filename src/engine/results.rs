@@ -56,10 +56,16 @@ fn read_row(row: &Row) -> Result<Result<Element>> {
     let path = format!("$[{}]", number - 1);
     let kind = row.get::<String>(2)?;
     if kind != "object" {
-        return Ok(Err(malformed(&path, &format!("is of type \"{kind}\" and not an object"))));
+        return Ok(Err(malformed(
+            &path,
+            &format!("is of type \"{kind}\" and not an object"),
+        )));
     }
     if let Some(unknown) = row.opt::<String>(3) {
-        return Ok(Err(malformed(&format!("{path}.{unknown}"), "is not a member of a result")));
+        return Ok(Err(malformed(
+            &format!("{path}.{unknown}"),
+            "is not a member of a result",
+        )));
     }
     let mut element = Element {
         path,
@@ -111,7 +117,9 @@ impl Element {
                 "has retryable or retry_after without error_message",
             ));
         }
-        if retry_after.is_some_and(|seconds| !(0..=crate::engine::LONGEST_SECONDS).contains(&seconds)) {
+        if retry_after
+            .is_some_and(|seconds| !(0..=crate::engine::LONGEST_SECONDS).contains(&seconds))
+        {
             return Err(self.fault(6, "is out of range"));
         }
         Ok(match message {

@@ -44,7 +44,11 @@ pub fn retry_run(session: &Session, run_id: RunId) -> Result<Composite<RunRow>> 
     REOPEN_RUN.execute(&[&run_id, flow_slug, &version, &session.now])?;
 
     let mut advance = Advance::new(session);
-    let no = advance.add(MovingRun::new(run_id, Rc::clone(&run.definition), run.priority));
+    let no = advance.add(MovingRun::new(
+        run_id,
+        Rc::clone(&run.definition),
+        run.priority,
+    ));
     let mut again = Vec::new();
     for (slug, is_resolved, had_tasks) in reopened {
         let step = (run.definition.step_no(&slug)).ok_or_else(|| Error::step_not_found(&slug))?;

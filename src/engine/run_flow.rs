@@ -139,11 +139,7 @@ fn latest_definition(session: &Session, flow_slug: &str) -> Result<Rc<Definition
     loop {
         let (version, id, is_frozen) = CURRENT_VERSION
             .first(&[&flow_slug], |row| {
-                Ok((
-                    row.get::<i32>(1)?,
-                    row.get::<i64>(2)?,
-                    row.get::<bool>(3)?,
-                ))
+                Ok((row.get::<i32>(1)?, row.get::<i64>(2)?, row.get::<bool>(3)?))
             })?
             .ok_or_else(|| Error::flow_not_found(flow_slug))?;
         // Freezing waits for a change of the version that is under way, and returns what that change made of it.

@@ -39,11 +39,7 @@ impl Run {
             .first(&[&run_id], |row| {
                 Ok(Self {
                     id: run_id,
-                    definition: definitions::get(
-                        row.get(1)?,
-                        &row.get::<String>(2)?,
-                        row.get(3)?,
-                    )?,
+                    definition: definitions::get(row.get(1)?, &row.get::<String>(2)?, row.get(3)?)?,
                     status: row.get(4)?,
                     priority: row.get(5)?,
                     start_at: row.opt(6),

@@ -90,7 +90,10 @@ enum Fate {
     Retried(Instant),
     Released,
     /// No attempt is left, or none would help.
-    Ended { message: String, resort: Resort },
+    Ended {
+        message: String,
+        resort: Resort,
+    },
 }
 
 /// [`settle`] for a caller that holds the locks.
@@ -174,14 +177,20 @@ fn decide(advance: &Advance, batch: &[Settlement], live: &[Live]) -> Result<Vec<
                 && retry::has_attempts_left(task.attempt, task.first_attempt, step.max_attempts);
             match &batch[task.no].verdict {
                 Verdict::Complete(_) if not_arrays.contains(&task.no) => Fate::Ended {
-                    message: "the output is not an array, and a map step takes its elements from it".to_owned(),
+                    message:
+                        "the output is not an array, and a map step takes its elements from it"
+                            .to_owned(),
                     resort: Resort::Fail,
                 },
                 Verdict::Complete(_) => Fate::Completed,
                 Verdict::Release => Fate::Released,
                 Verdict::Expire if has_attempts_left => Fate::Retried(advance.session.now),
                 Verdict::Expire => exhausted("the lease of the last attempt ran out".to_owned()),
-                Verdict::Fail { retryable: true, retry_after, .. } if has_attempts_left => {
+                Verdict::Fail {
+                    retryable: true,
+                    retry_after,
+                    ..
+                } if has_attempts_left => {
                     let seconds = retry_after.map_or_else(
                         || {
                             retry::delay(
@@ -284,9 +293,8 @@ fn complete_tasks(
             _ => None,
         })
         .collect();
-    let is_map = |task: &Live| {
-        advance.runs[task.run].definition.steps[task.step].step_type == StepType::Map
-    };
+    let is_map =
+        |task: &Live| advance.runs[task.run].definition.steps[task.step].step_type == StepType::Map;
     let is_single: Vec<_> = tasks.iter().map(|task| !is_map(task)).collect();
     let columns = Columns::of(batch, &tasks);
     COMPLETE_TASKS.execute(&[
@@ -371,11 +379,7 @@ pub fn gather_maps(advance: &mut Advance, maps: &[(RunNo, StepNo)]) -> Result<()
 }
 
 /// Returns which maps got their output: not those whose outputs are larger than `largest` taken together.
-fn gather(
-    advance: &Advance,
-    maps: &[(RunNo, StepNo)],
-    largest: i64,
-) -> Result<Vec<(usize, bool)>> {
+fn gather(advance: &Advance, maps: &[(RunNo, StepNo)], largest: i64) -> Result<Vec<(usize, bool)>> {
     let ids: Vec<_> = maps.iter().map(|map| advance.runs[map.0].id).collect();
     let slugs: Vec<_> = maps.iter().map(|m| advance.slug(m.0, m.1)).collect();
     let rows = COMPLETE_MAPS.query(&[&ids, &slugs, &advance.session.now, &largest], |row| {
@@ -411,8 +415,9 @@ fn retry_tasks(
         })
         .collect();
     let columns = Columns::of(batch, &tasks);
-    let (statuses, messages): (Vec<_>, Vec<_>) =
-        (tasks.iter()).map(|t| end_of_attempt(&batch[t.no].verdict)).unzip();
+    let (statuses, messages): (Vec<_>, Vec<_>) = (tasks.iter())
+        .map(|t| end_of_attempt(&batch[t.no].verdict))
+        .unzip();
     RETRY_TASKS.execute(&[
         &columns.ids,
         &columns.slugs,

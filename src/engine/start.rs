@@ -57,9 +57,10 @@ fn check_conditions(
         .iter()
         .map(|&(run, _)| advance.runs[run].definition.flow_slug.clone())
         .collect();
-    let verdicts = CHECK_CONDITIONS.query(&[&keys.runs, &keys.steps, &flows, &versions], |row| {
-        Ok((row.get::<bool>(1)?, row.get::<bool>(2)?))
-    })?;
+    let verdicts = CHECK_CONDITIONS
+        .query(&[&keys.runs, &keys.steps, &flows, &versions], |row| {
+            Ok((row.get::<bool>(1)?, row.get::<bool>(2)?))
+        })?;
 
     let mut failures = Vec::new();
     let mut skips = Vec::new();
@@ -275,11 +276,13 @@ impl Tasks {
             tasks.opens_run.push(run.not_before.is_some());
             tasks
                 .expires_at
-                .push((step.executor == Executor::External).then_some(if step.own_timeout {
-                    ready_at.plus_seconds(f64::from(step.timeout))
-                } else {
-                    Instant::INFINITY
-                }));
+                .push(
+                    (step.executor == Executor::External).then_some(if step.own_timeout {
+                        ready_at.plus_seconds(f64::from(step.timeout))
+                    } else {
+                        Instant::INFINITY
+                    }),
+                );
             tasks
                 .claimable
                 .push(step.executor == Executor::Worker && ready_at <= now);

@@ -33,7 +33,12 @@ pub fn start_step(
     if is_pending {
         if remaining_deps > 0 {
             let deps = UNRESOLVED_DEPS.query(
-                &[&run_id, &step_slug, &run.definition.flow_slug, &run.definition.version],
+                &[
+                    &run_id,
+                    &step_slug,
+                    &run.definition.flow_slug,
+                    &run.definition.version,
+                ],
                 |row| row.get::<String>(1),
             )?;
             return Err(Error::conflict(

@@ -8,7 +8,13 @@ pub fn has_attempts_left(attempt: i32, first_attempt: i32, max_attempts: i32) ->
 
 /// Seconds until the next attempt: exponential backoff, `base_delay * 2^(attempt - 1)` with the attempt counted within
 /// the budget, never more than `max_delay`, then up to a tenth more or less. `jitter` lies in -1.0 to 1.0.
-pub fn delay(attempt: i32, first_attempt: i32, base_delay: i32, max_delay: i32, jitter: f64) -> f64 {
+pub fn delay(
+    attempt: i32,
+    first_attempt: i32,
+    base_delay: i32,
+    max_delay: i32,
+    jitter: f64,
+) -> f64 {
     let doublings = (attempt - first_attempt).clamp(0, 31);
     let backoff = i64::from(base_delay) << doublings;
     let capped = i32::try_from(backoff).map_or(max_delay, |backoff| backoff.min(max_delay));

@@ -93,13 +93,7 @@ impl Statement {
         // a lock sees what the lock waited for. A read-only one sees what the calling query sees.
         // SAFETY: the plan is kept for the life of the backend; values and nulls match its parameters.
         let status = unsafe {
-            pg_sys::SPI_execute_plan(
-                plan,
-                values.as_mut_ptr(),
-                nulls.as_ptr(),
-                read_only,
-                0,
-            )
+            pg_sys::SPI_execute_plan(plan, values.as_mut_ptr(), nulls.as_ptr(), read_only, 0)
         };
         if status < 0 {
             return Err(Error::Internal(format!(

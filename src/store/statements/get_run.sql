@@ -1,19 +1,34 @@
--- A run with its steps, as one object.
+-- A run with its steps, in order of definition, as one object: what a page shows.
 -- Locks nothing.
 select jsonb_build_object(
-  'run', to_jsonb(r) - 'definition_id' - 'remaining_leaves' - 'large',
-  'steps', (
-    select coalesce(jsonb_agg(to_jsonb(s) || jsonb_build_object(
-             'step_index', d.step_index, 'step_type', d.step_type, 'executor', d.executor, 'start_mode', d.start_mode,
-             'deps_slugs', (select coalesce(jsonb_agg(e.from_step_slug order by e.from_step_slug), '[]') from pgflow.deps e
-                            where e.flow_slug = r.flow_slug and e.flow_version = r.flow_version
-                              and e.to_step_slug = s.step_slug),
-             'attempts', (select count(*) from pgflow.step_tasks t
-                          where t.run_id = r.run_id and t.step_slug = s.step_slug))
-             order by d.step_index), '[]')
+  'run', to_jsonb(r) - array['definition_id', 'remaining_leaves', 'large'],
+  'steps', coalesce((
+    select jsonb_agg(
+      to_jsonb(s) - array['run_id', 'flow_slug'] || jsonb_build_object(
+        'step_index', p.step_index,
+        'step_type', p.step_type,
+        'map_over', p.map_over,
+        'executor', p.executor,
+        'queue', p.queue,
+        'start_mode', p.start_mode,
+        'deps_slugs', array(select d.from_step_slug from pgflow.deps d
+                            where d.flow_slug = r.flow_slug and d.flow_version = r.flow_version
+                              and d.to_step_slug = s.step_slug
+                            order by d.from_step_slug),
+        -- The steps that a fork kept have no attempts of its own.
+        'completed_tasks', case when s.status = 'completed' then s.initial_tasks else a.completed end,
+        'attempts', a.attempts,
+        'failed_attempts', a.failed)
+      order by p.step_index)
     from pgflow.step_states s
-    join pgflow.steps d
-      on d.flow_slug = r.flow_slug and d.flow_version = r.flow_version and d.step_slug = s.step_slug
-    where s.run_id = r.run_id))
+    join pgflow.steps p
+      on p.flow_slug = r.flow_slug and p.flow_version = r.flow_version and p.step_slug = s.step_slug
+    cross join lateral (
+      select count(*) as attempts,
+             count(*) filter (where t.status = 'completed') as completed,
+             count(*) filter (where t.status in ('failed', 'expired')) as failed
+      from pgflow.step_tasks t
+      where t.run_id = r.run_id and t.step_slug = s.step_slug) a
+    where s.run_id = r.run_id), '[]'))
 from pgflow.runs r
 where r.run_id = $1

@@ -38,7 +38,8 @@ impl Fault {
 impl From<postgres::Error> for Fault {
     fn from(error: postgres::Error) -> Fault {
         let Some(db) = error.as_db_error() else {
-            return Fault::ours(error.to_string());
+            let cause = std::error::Error::source(&error).map(|c| format!(": {c}"));
+            return Fault::ours(format!("{error}{}", cause.unwrap_or_default()));
         };
         let own = |s: Option<&str>| s.map(str::to_owned);
         Fault {

@@ -103,6 +103,14 @@ fn show(value: Option<&Value>) -> String {
     clip(value, 300)
 }
 
+fn place(slug: &str) -> String {
+    format!("step {slug}")
+}
+
+fn about(difference: &str, slug: &str) -> bool {
+    difference.strip_prefix(&place(slug)).is_some_and(|rest| rest.starts_with([':', '[']))
+}
+
 /// Collects differences under one heading.
 struct Diff {
     place: String,
@@ -128,6 +136,14 @@ pub fn diff(run: &Run, got: &Got) -> Vec<String> {
     let flow = &run.dag.flow;
     let mut diff = Diff { place: "run".to_owned(), found: Vec::new() };
     diff.same("status", if expected.fails { "failed" } else { "completed" }, got.status.as_str());
+    if ["pending", "started"].contains(&got.status.as_str()) {
+        // What follows from a run that hangs would only hide where it hangs.
+        for (step, end) in flow.steps.iter().zip(&expected.steps) {
+            diff.place = place(&step.slug);
+            diff.same("status", Some(status(end).0), got.steps.get(&step.slug).map(|g| g.status.as_str()));
+        }
+        return diff.found;
+    }
     diff.same("parent_run_id", run.origin, got.parent);
     diff.same("get_run status", Some(got.status.clone()), got.page.0.clone());
     diff.same("get_run steps", i32::try_from(flow.steps.len()).ok(), got.page.1);
@@ -141,7 +157,7 @@ pub fn diff(run: &Run, got: &Got) -> Vec<String> {
         diff.check(right, "error_message", &wanted, &format!("{:?}", got.error));
     }
     for (i, step) in flow.steps.iter().enumerate() {
-        diff.place = format!("step {}", step.slug);
+        diff.place = place(&step.slug);
         match got.steps.get(&step.slug) {
             None => diff.check(false, "row in step_states", "one", "none"),
             Some(got) => {
@@ -153,7 +169,7 @@ pub fn diff(run: &Run, got: &Got) -> Vec<String> {
         }
     }
     for slug in got.steps.keys().filter(|slug| flow.find(slug).is_none()) {
-        diff.place = format!("step {slug}");
+        diff.place = place(slug);
         diff.check(false, "rows", "none", "some");
     }
     diff.found
@@ -275,22 +291,20 @@ pub fn report(run: &Run, got: &Got, differences: &[String], definition: &Value) 
     for line in differences {
         let _ = writeln!(out, "  at the end: {line}");
     }
-    let _ = writeln!(out, "\n  {:<10} {:<30} {:<34} got", "step", "deps", "expected");
+    let _ = writeln!(out, "\n    {:<8} {:<24} {:<42} got", "step", "deps", "expected");
     for (step, end) in flow.steps.iter().zip(&run.expected.steps) {
         let none = GotStep::default();
         let g = got.steps.get(&step.slug).unwrap_or(&none);
         let (status, reason) = status(end);
-        let attempts = end.tasks.iter().map(|t| t.attempts.len()).sum::<usize>();
-        let expected = format!("{status} {} {attempts} attempts", reason.unwrap_or_default());
+        let count = end.tasks.iter().map(|t| t.attempts.len()).sum::<usize>();
+        let expected = format!("{status} {} {count} attempts", reason.unwrap_or_default());
+        let mark = if differences.iter().any(|d| about(d, &step.slug)) { '*' } else { ' ' };
         let deps = flow.slugs(&step.deps).join(" ");
-        let have: usize = g.tasks.values().map(Vec::len).sum();
+        let count: usize = g.tasks.values().map(Vec::len).sum();
         let reason = g.skip_reason.as_deref().unwrap_or_default();
         let message = g.error.as_deref().unwrap_or_default();
-        let _ = writeln!(
-            out,
-            "  {:<10} {deps:<30} {expected:<34} {} {reason} {have} attempts {message}",
-            step.slug, g.status
-        );
+        let got = format!("{} {reason} {count} attempts {message}", g.status);
+        let _ = writeln!(out, "  {mark} {:<8} {deps:<24} {expected:<42} {got}", step.slug);
     }
     let _ = writeln!(out, "  run: got {} {:?} output {}", got.status, got.error, show(got.output.as_ref()));
     let _ = writeln!(out, "\n  payload: {}\n  definition: {definition}", run.payload);

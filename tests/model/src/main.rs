@@ -61,14 +61,16 @@ fn options() -> Result<Options, String> {
             options.explain = true;
             continue;
         }
+        if !["--seed", "--dags", "--sessions", "--minutes"].contains(&name.as_str()) {
+            return Err(format!("unknown option {name}"));
+        }
         let value = args.next().and_then(|v| v.parse::<u64>().ok());
         let value = value.ok_or_else(|| format!("{name} needs a number"))?;
         match name.as_str() {
             "--seed" => options.seed = value,
             "--dags" => options.dags = value,
             "--sessions" => options.sessions = usize::try_from(value.max(1)).unwrap_or(1),
-            "--minutes" => options.minutes = Some(value),
-            _ => return Err(format!("unknown option {name}")),
+            _ => options.minutes = Some(value),
         }
     }
     Ok(options)

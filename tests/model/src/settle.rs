@@ -155,24 +155,32 @@ impl Session {
                     for (held, deed) in &picked {
                         self.note(&held.run, &format!("settle_and_claim {held}: {deed}"));
                     }
+                    round.progressed();
                     self.take(round, sent, queue, max, claimed);
                 }
-                Err(fault) => blame(self.id, &picked, "settle_and_claim", &fault),
+                Err(fault) => self.blame(picked, "settle_and_claim", &fault),
             },
             1 => match self.caller.settle_then_claim(&results, queue, max) {
                 Ok((receipts, claimed)) => {
                     self.judge_batch(round, &picked, &results, &receipts);
                     self.take(round, sent, queue, max, claimed);
                 }
-                Err(fault) => blame(self.id, &picked, "settle_step_tasks and claim", &fault),
+                Err(fault) => self.blame(picked, "settle_step_tasks and claim", &fault),
             },
             _ => match self.caller.settle(&results) {
                 Ok(receipts) => self.judge_batch(round, &picked, &results, &receipts),
-                Err(fault) => blame(self.id, &picked, "settle_step_tasks", &fault),
+                Err(fault) => self.blame(picked, "settle_step_tasks", &fault),
             },
         }
-        round.progressed();
         true
+    }
+
+    /// A batch that raised an error: every run in it shows the error, and its tasks are tried again.
+    fn blame(&mut self, picked: Vec<(Held, Deed)>, what: &str, fault: &Fault) {
+        for (held, deed) in picked {
+            held.run.problem(self.id, format!("{what} {held}: {deed}: {fault}"));
+            self.held.push(held);
+        }
     }
 
     fn judge_batch(&mut self, round: &Round, picked: &[(Held, Deed)], results: &Value, receipts: &[Receipt]) {
@@ -205,7 +213,11 @@ impl Session {
         let run = &held.run;
         let r = match receipt {
             Ok(r) => r,
-            Err(fault) => return run.problem(self.id, format!("{what}: {fault}")),
+            Err(fault) => {
+                // To be tried again, so that one error does not leave the run hanging as well.
+                self.held.extend(deed.map(|_| held.clone()));
+                return run.problem(self.id, format!("{what}: {fault}"));
+            }
         };
         self.note(run, &format!("{what}: {r}"));
         if r.accepted {
@@ -299,12 +311,5 @@ impl Session {
             }
         }
         true
-    }
-}
-
-/// A batch that raised an error: every run in it shows the error.
-fn blame(session: usize, picked: &[(Held, Deed)], what: &str, fault: &Fault) {
-    for (held, deed) in picked {
-        held.run.problem(session, format!("{what} {held}: {deed}: {fault}"));
     }
 }

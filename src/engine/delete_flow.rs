@@ -1,0 +1,45 @@
+//! `delete_flow`: a flow with all its versions, and its runs when asked for.
+
+use super::define;
+use crate::error::{Error, Result, quoted};
+use crate::statements;
+use crate::store::{Session, lock};
+
+statements! {
+    COUNT_RUNS_OF_FLOW = "count_runs_of_flow.sql",
+    DELETE_RUNS_OF_FLOW = "delete_runs_of_flow.sql",
+    DELETE_FLOW = "delete_flow.sql",
+}
+
+/// How far the runs are counted that stand in the way.
+const COUNTED_RUNS: i32 = 1000;
+
+pub fn delete_flow(session: &Session, flow_slug: &str, with_runs: bool) -> Result<()> {
+    // Before anything is read: a run that begins now would outlive its definition.
+    lock::own_runs_table()?;
+    let flow = define::lock_existing(session, flow_slug)?;
+    if with_runs {
+        DELETE_RUNS_OF_FLOW.execute(&[&flow.slug])?;
+    } else {
+        let runs: i32 = COUNT_RUNS_OF_FLOW
+            .first(&[&flow.slug, &COUNTED_RUNS], |row| row.get(1))?
+            .unwrap_or(0);
+        if runs > 0 {
+            return Err(has_runs(flow_slug, runs));
+        }
+    }
+    DELETE_FLOW.execute(&[&flow.slug])
+}
+
+fn has_runs(flow_slug: &str, runs: i32) -> Error {
+    let count = match runs {
+        1 => "1 run".to_owned(),
+        COUNTED_RUNS => format!("{COUNTED_RUNS} runs or more"),
+        _ => format!("{runs} runs"),
+    };
+    Error::Conflict {
+        message: "flow has runs",
+        detail: format!("Flow {} has {count}.", quoted(flow_slug)),
+        hint: Some("Prune its runs first, or delete them with it: with_runs => true."),
+    }
+}

@@ -1,0 +1,10 @@
+-- A flow with all its versions. Foreign keys are checked when all four are gone.
+-- The row of the flow is locked by the caller, and so is the table of runs.
+with deps as (
+  delete from pgflow.deps where flow_slug = $1
+), steps as (
+  delete from pgflow.steps where flow_slug = $1
+), versions as (
+  delete from pgflow.flow_versions where flow_slug = $1
+)
+delete from pgflow.flows where flow_slug = $1

@@ -1,0 +1,3 @@
+-- A jsonb value as text, numbers as they were given.
+-- Locks nothing.
+select $1::text
