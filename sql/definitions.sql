@@ -91,7 +91,8 @@ CREATE TABLE pgflow.deps (
 );
 COMMENT ON TABLE pgflow.deps IS 'The edges of each version: from_step_slug must be resolved before to_step_slug may start.';
 
-CREATE INDEX deps_by_target ON pgflow.deps (flow_slug, flow_version, to_step_slug, from_step_slug);
+-- Leads with the step, so that a foreign key check on never analysed tables does not take it for its first two columns.
+CREATE INDEX deps_by_target ON pgflow.deps (to_step_slug, flow_slug, flow_version, from_step_slug);
 
 CREATE TABLE pgflow.gateway_roles (
   role_name name NOT NULL,

@@ -148,13 +148,23 @@ impl Error {
     }
 }
 
-/// A value in double quotes, cut so that a hostile one cannot flood the log.
+/// A value in double quotes: cut so that a hostile one cannot flood the log, and on one line.
 pub fn quoted(value: &str) -> String {
     const LONGEST: usize = 64;
-    match value.char_indices().nth(LONGEST) {
-        None => format!("\"{value}\""),
-        Some((end, _)) => format!("\"{}…\" ({} bytes)", &value[..end], value.len()),
+    let (shown, rest) = match value.char_indices().nth(LONGEST) {
+        None => (value, String::new()),
+        Some((end, _)) => (&value[..end], format!(" ({} bytes)", value.len())),
+    };
+    let dots = if rest.is_empty() { "" } else { "…" };
+    let mut line = String::with_capacity(shown.len());
+    for character in shown.chars() {
+        if character.is_control() {
+            line.extend(character.escape_default());
+        } else {
+            line.push(character);
+        }
     }
+    format!("\"{line}{dots}\"{rest}")
 }
 
 #[cfg(test)]
@@ -168,5 +178,6 @@ mod tests {
         assert!(text.starts_with("\"ää"));
         assert!(text.ends_with("…\" (2000 bytes)"));
         assert_eq!(quoted("short"), "\"short\"");
+        assert_eq!(quoted("two\nlines"), "\"two\\nlines\"");
     }
 }

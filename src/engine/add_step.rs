@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::define::{self, Flow};
+use super::define::{self, Flow, StoredStep};
 use crate::error::{Error, Result, quoted};
 use crate::model::graph;
 use crate::model::problem::{Problem, Problems};
@@ -29,30 +29,29 @@ pub fn add_step(
     define::refuse_arguments(|report| step.check(report))?;
     step.normalise();
     let flow = define::lock_existing(session, flow_slug)?;
-    let slug = step.step_slug.clone();
-    let stored = STEP_SHAPE.first(&[&flow.slug, &flow.version, &slug], define::step_shape)?;
+    let slug = &step.step_slug;
+    let stored = STEP_SHAPE.first(&[&flow.slug, &flow.version, slug], StoredStep::read)?;
     let mut version = flow.version;
-    if stored.as_ref() != Some(&step) {
+    if stored.as_ref().is_none_or(|stored| stored.shape != step) {
         refuse_unknown_deps(&flow, &step)?;
         let place = match &stored {
             None => next_place(&flow)?,
             Some(stored) => {
                 // A new step has no dependents and closes no cycle.
-                if stored.deps_slugs != step.deps_slugs {
+                if stored.shape.deps_slugs != step.deps_slugs {
                     refuse_cycle(&flow, &step)?;
                 }
-                0
+                stored.place
             }
         };
         version = define::open_with_steps(session, &flow, &define::options(&flow)?)?;
-        if stored.is_some() {
-            DELETE_DEPS_OF_STEP.execute(&[&flow.slug, &version, &slug])?;
-        }
-        define::put_steps(session, &flow.slug, version, place, &[step])?;
+        DELETE_DEPS_OF_STEP.execute(&[&flow.slug, &version, slug])?;
+        define::put_steps(session, &flow.slug, version, &[(place, &step)])?;
+        define::insert_deps(&flow.slug, version, std::slice::from_ref(&step))?;
         define::touch(session, &flow, version, flow.description.as_deref())?;
     }
     STEP_ROW
-        .first(&[&flow.slug, &version, &slug], |row| row.composite(1))?
+        .first(&[&flow.slug, &version, slug], |row| row.composite(1))?
         .ok_or_else(|| Error::Internal(format!("step \"{slug}\" is gone")))
 }
 

@@ -187,22 +187,25 @@ fn new_definition_id() -> i64 {
     rand::rng().random_range(1..=i64::MAX)
 }
 
-/// Writes steps and the edges that lead to them. The first has place `first_index`, unless it is there already.
+/// Writes steps with their places in the order, without their deps.
 pub fn put_steps(
     session: &Session,
     flow_slug: &str,
     version: i32,
-    first_index: i32,
-    steps: &[StepShape],
+    steps: &[(i32, &StepShape)],
 ) -> Result<()> {
-    fn column<'a, T>(steps: &'a [StepShape], value: impl Fn(&'a StepShape) -> T) -> Vec<T> {
-        steps.iter().map(value).collect()
+    fn column<'a, T>(steps: &[(i32, &'a StepShape)], value: impl Fn(&'a StepShape) -> T) -> Vec<T> {
+        steps.iter().map(|(_, step)| value(step)).collect()
     }
+    if steps.is_empty() {
+        return Ok(());
+    }
+    let places: Vec<i32> = steps.iter().map(|(place, _)| *place).collect();
     PUT_STEPS.execute(&[
         &flow_slug,
         &version,
-        &first_index,
         &session.now,
+        &places,
         &column(steps, |s| s.step_slug.as_str()),
         &column(steps, |s| s.step_type.as_str()),
         &column(steps, |s| s.map_over.as_deref()),
@@ -218,40 +221,56 @@ pub fn put_steps(
         &column(steps, |s| s.forbidden_input_pattern.as_deref()),
         &column(steps, |s| s.when_unmet.as_str()),
         &column(steps, |s| s.when_exhausted.as_str()),
-    ])?;
+    ])
+}
+
+/// Writes the edges that lead to steps.
+pub fn insert_deps(flow_slug: &str, version: i32, steps: &[StepShape]) -> Result<()> {
     let edges = || {
         steps
             .iter()
             .flat_map(|to| to.deps_slugs.iter().map(move |from| (from, to)))
     };
     let from: Vec<_> = edges().map(|(from, _)| from.as_str()).collect();
-    let to: Vec<_> = edges().map(|(_, to)| to.step_slug.as_str()).collect();
     if from.is_empty() {
         return Ok(());
     }
+    let to: Vec<_> = edges().map(|(_, to)| to.step_slug.as_str()).collect();
     INSERT_DEPS.execute(&[&flow_slug, &version, &from, &to])
 }
 
-/// Reads a row of `step_shape.sql` or `step_shapes.sql`.
-pub fn step_shape(row: &Row) -> Result<StepShape> {
-    Ok(StepShape {
-        step_slug: row.get(1)?,
-        deps_slugs: row.get(2)?,
-        step_type: row.get(3)?,
-        map_over: row.opt(4),
-        executor: row.get(5)?,
-        target: row.opt(6),
-        queue: row.get(7)?,
-        start_mode: row.get(8)?,
-        max_attempts: row.opt(9),
-        base_delay: row.opt(10),
-        timeout: row.opt(11),
-        start_delay: row.opt(12),
-        required_input_pattern: row.opt(13),
-        forbidden_input_pattern: row.opt(14),
-        when_unmet: row.get(15)?,
-        when_exhausted: row.get(16)?,
-    })
+/// A step as it is stored.
+pub struct StoredStep {
+    pub place: i32,
+    pub shape: StepShape,
+}
+
+impl StoredStep {
+    /// Reads a row of `step_shape.sql` or `step_shapes.sql`.
+    pub fn read(row: &Row) -> Result<Self> {
+        let shape = StepShape {
+            step_slug: row.get(1)?,
+            deps_slugs: row.get(2)?,
+            step_type: row.get(3)?,
+            map_over: row.opt(4),
+            executor: row.get(5)?,
+            target: row.opt(6),
+            queue: row.get(7)?,
+            start_mode: row.get(8)?,
+            max_attempts: row.opt(9),
+            base_delay: row.opt(10),
+            timeout: row.opt(11),
+            start_delay: row.opt(12),
+            required_input_pattern: row.opt(13),
+            forbidden_input_pattern: row.opt(14),
+            when_unmet: row.get(15)?,
+            when_exhausted: row.get(16)?,
+        };
+        Ok(Self {
+            place: row.get(17)?,
+            shape,
+        })
+    }
 }
 
 /// A `jsonb` value in the words of PostgreSQL.

@@ -2,9 +2,10 @@
 
 use std::collections::HashMap;
 
-use super::define::{self, Flow, Opened};
+use super::define::{self, Flow, Opened, StoredStep};
 use crate::error::Result;
 use crate::model::document::{self, Document};
+use crate::model::shape::StepShape;
 use crate::statements;
 use crate::store::{Json, Session};
 
@@ -35,7 +36,7 @@ pub fn define_flow(session: &Session, definition: Json) -> Result<Defined> {
     let (version, changed) = match made {
         Some(flow) => change(session, &flow, &document)?,
         None => {
-            define::put_steps(session, &document.flow_slug, 1, 0, &document.steps)?;
+            write_all(session, &document.flow_slug, 1, &document.steps)?;
             (1, true)
         }
     };
@@ -47,47 +48,84 @@ pub fn define_flow(session: &Session, definition: Json) -> Result<Defined> {
 }
 
 fn change(session: &Session, flow: &Flow, document: &Document) -> Result<(i32, bool)> {
-    let same_shape = has_shape(flow, document)?;
+    let stored = STEP_SHAPES.query(&[&flow.slug, &flow.version], StoredStep::read)?;
+    let same_shape =
+        define::options(flow)? == document.options && same_steps(&stored, &document.steps);
     if same_shape && flow.description == document.description {
         return Ok((flow.version, false));
     }
     let version = if same_shape {
         flow.version
     } else {
-        replace_steps(session, flow, document)?
+        match define::open(session, flow, &document.options)? {
+            Opened::InPlace(version) => {
+                replace(session, flow, version, &stored, &document.steps)?;
+                version
+            }
+            Opened::Next(version) => {
+                write_all(session, &flow.slug, version, &document.steps)?;
+                version
+            }
+        }
     };
     define::touch(session, flow, version, document.description.as_deref())?;
     Ok((version, true))
 }
 
-/// Whether the latest version has the options and steps of the document, in whatever order.
-fn has_shape(flow: &Flow, document: &Document) -> Result<bool> {
-    if define::options(flow)? != document.options {
-        return Ok(false);
-    }
-    let stored = STEP_SHAPES.query(&[&flow.slug, &flow.version], define::step_shape)?;
-    if stored.len() != document.steps.len() {
-        return Ok(false);
-    }
-    let steps: HashMap<_, _> = document
-        .steps
-        .iter()
-        .map(|step| (&step.step_slug, step))
-        .collect();
-    Ok(stored
-        .iter()
-        .all(|step| steps.get(&step.step_slug) == Some(&step)))
+/// Whether the steps are those that are stored, in whatever order.
+fn same_steps(stored: &[StoredStep], steps: &[StepShape]) -> bool {
+    let stored = by_slug(stored);
+    stored.len() == steps.len()
+        && steps.iter().all(|step| {
+            stored
+                .get(step.step_slug.as_str())
+                .is_some_and(|s| s.shape == *step)
+        })
 }
 
-fn replace_steps(session: &Session, flow: &Flow, document: &Document) -> Result<i32> {
-    let version = match define::open(session, flow, &document.options)? {
-        Opened::Next(version) => version,
-        Opened::InPlace(version) => {
-            DELETE_DEPS.execute(&[&flow.slug, &version])?;
-            DELETE_STEPS.execute(&[&flow.slug, &version])?;
-            version
+fn by_slug(stored: &[StoredStep]) -> HashMap<&str, &StoredStep> {
+    stored
+        .iter()
+        .map(|step| (step.shape.step_slug.as_str(), step))
+        .collect()
+}
+
+fn write_all(session: &Session, flow_slug: &str, version: i32, steps: &[StepShape]) -> Result<()> {
+    let places: Vec<_> = (0..).zip(steps).collect();
+    define::put_steps(session, flow_slug, version, &places)?;
+    define::insert_deps(flow_slug, version, steps)
+}
+
+/// Turns the steps of an open version into those of the document, and leaves alone what stays the same.
+fn replace(
+    session: &Session,
+    flow: &Flow,
+    version: i32,
+    stored: &[StoredStep],
+    steps: &[StepShape],
+) -> Result<()> {
+    let mut gone = by_slug(stored);
+    let mut written = Vec::new();
+    let mut same_deps = true;
+    for (place, step) in (0..).zip(steps) {
+        let before = gone.remove(step.step_slug.as_str());
+        same_deps &= before.is_some_and(|before| before.shape.deps_slugs == step.deps_slugs);
+        if before.is_none_or(|before| before.place != place || before.shape != *step) {
+            written.push((place, step));
         }
-    };
-    define::put_steps(session, &flow.slug, version, 0, &document.steps)?;
-    Ok(version)
+    }
+    same_deps &= gone.is_empty();
+    let gone: Vec<&str> = gone.into_keys().collect();
+
+    if !same_deps {
+        DELETE_DEPS.execute(&[&flow.slug, &version])?;
+    }
+    if !gone.is_empty() {
+        DELETE_STEPS.execute(&[&flow.slug, &version, &gone])?;
+    }
+    define::put_steps(session, &flow.slug, version, &written)?;
+    if !same_deps {
+        define::insert_deps(&flow.slug, version, steps)?;
+    }
+    Ok(())
 }

@@ -71,5 +71,4 @@ pub fn surely_small() -> i64 {
     const { LARGEST_JSON as i64 / 256 }
 }
 
-/// The longest duration that is accepted, in seconds: fifty years, which no sum of two overflows.
-pub const LONGEST_SECONDS: i32 = 50 * 366 * 86_400;
+pub use crate::model::domain::LONGEST_SECONDS;

@@ -7,7 +7,7 @@
 //! 4. An [`Error`] becomes an error of PostgreSQL with the SQLSTATE it names. pgrx knows only the SQLSTATEs of the
 //!    standard, so the report is written here and not by pgrx.
 
-use std::ffi::{CString, c_char, c_int};
+use std::ffi::{CStr, CString, c_char, c_int};
 
 use pgrx::pg_sys;
 
@@ -37,7 +37,7 @@ fn guarded<T>(work: impl FnOnce(&Session) -> Result<T>) -> Result<T> {
         caller: owner.caller,
         now: Instant::now(),
     };
-    let planner = PlannerSettings::take();
+    let planner = PlannerSettings::look_ups();
     let connection = Connection::open()?;
     let result = work(&session);
     // In this order: results were copied out of the connection's memory, settings end before the rights do.
@@ -95,27 +95,37 @@ fn schema_owner() -> Result<pg_sys::Oid> {
 }
 
 /// Settings under which a kept plan stays an index look-up, also when it was made while the tables were empty.
-struct PlannerSettings {
+pub struct PlannerSettings {
     level: c_int,
 }
 
 impl PlannerSettings {
-    const OFF: [&'static std::ffi::CStr; 5] = [
+    const SETTINGS: [&'static CStr; 5] = [
+        c"jit",
         c"enable_seqscan",
         c"enable_hashjoin",
         c"enable_mergejoin",
         c"enable_material",
-        c"jit",
     ];
 
-    fn take() -> Self {
+    /// For statements that find rows by key.
+    fn look_ups() -> Self {
+        Self::take(&Self::SETTINGS, c"off")
+    }
+
+    /// For statements that look at whole tables.
+    pub fn surveys() -> Self {
+        Self::take(&Self::SETTINGS[1..], c"on")
+    }
+
+    fn take(settings: &[&'static CStr], value: &'static CStr) -> Self {
         // SAFETY: opens a nest level and sets boolean settings that every user may set, in it.
         unsafe {
             let level = pg_sys::NewGUCNestLevel();
-            for name in Self::OFF {
+            for name in settings {
                 pg_sys::set_config_option(
                     name.as_ptr(),
-                    c"off".as_ptr(),
+                    value.as_ptr(),
                     pg_sys::GucContext::PGC_USERSET,
                     pg_sys::GucSource::PGC_S_SESSION,
                     pg_sys::GucAction::GUC_ACTION_SAVE,
@@ -129,7 +139,7 @@ impl PlannerSettings {
     }
 
     /// Not in `Drop`: on an error PostgreSQL ends the nest level itself with the (sub)transaction.
-    fn give_back(self) {
+    pub fn give_back(self) {
         // SAFETY: ends the nest level that `take` opened.
         unsafe { pg_sys::AtEOXact_GUC(true, self.level) }
     }

@@ -11,6 +11,7 @@ use std::ffi::CString;
 use pgrx::datum::FromDatum;
 use pgrx::pg_sys;
 
+use super::door::PlannerSettings;
 use super::value::{Composite, Parameter};
 use crate::error::{Error, Result};
 
@@ -59,6 +60,14 @@ impl Statement {
         read: impl Fn(&Row) -> Result<T>,
     ) -> Result<Vec<T>> {
         self.run(parameters, true, read)
+    }
+
+    /// [`Self::read`] for a statement that looks at whole tables: planned as any other query, not as a look-up by key.
+    pub fn survey<T>(&self, read: impl Fn(&Row) -> Result<T>) -> Result<Vec<T>> {
+        let planner = PlannerSettings::surveys();
+        let rows = self.run(&[], true, read);
+        planner.give_back();
+        rows
     }
 
     /// Runs the statement and reads its only row, if there is one.

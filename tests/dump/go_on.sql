@@ -5,7 +5,7 @@ DECLARE
   queue text;
   run record;
 BEGIN
-  FOREACH queue IN ARRAY ARRAY['report', 'chain', 'approval'] LOOP
+  FOREACH queue IN ARRAY ARRAY['report', 'titles', 'chain', 'approval'] LOOP
     FOR task IN SELECT * FROM pgflow.claim_step_tasks(queue, 100) LOOP
       PERFORM pgflow.complete_step_task(task.run_id, task.step_slug,
         CASE task.step_slug WHEN 'list' THEN '["d"]' ELSE to_jsonb(task.step_slug) END, task.task_index, task.lease);

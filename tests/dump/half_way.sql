@@ -7,7 +7,7 @@ SELECT pgflow.define_flow('{
     {"step_slug": "list"},
     {"step_slug": "read", "step_type": "map", "deps_slugs": ["list"]},
     {"step_slug": "count", "deps_slugs": ["read"]},
-    {"step_slug": "title", "deps_slugs": ["list"]},
+    {"step_slug": "title", "deps_slugs": ["list"], "queue": "titles"},
     {"step_slug": "publish", "deps_slugs": ["count", "title"]}
   ]}');
 SELECT pgflow.define_flow('{

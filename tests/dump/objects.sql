@@ -14,6 +14,7 @@ FROM (SELECT 'pg_class'::regclass AS classid, oid FROM pg_class
       UNION ALL SELECT 'pg_extension'::regclass, oid FROM pg_extension
       UNION ALL SELECT 'pg_authid'::regclass, oid FROM pg_roles) o
 CROSS JOIN LATERAL pg_identify_object(o.classid, o.oid, 0) i
-WHERE o.oid >= 16384
+-- A session's schema for temporary objects outlives the session.
+WHERE o.oid >= 16384 AND i.identity !~ '^pg_(toast_)?temp_'
 ORDER BY 1, 2;
 SELECT 'advisory lock', classid, objid FROM pg_locks WHERE locktype = 'advisory';

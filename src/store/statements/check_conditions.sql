@@ -8,9 +8,12 @@ select case when p.required_input_pattern is null then true
               select from jsonb_each(p.required_input_pattern) m
               where not exists (
                 select from pgflow.deps d
-                join pgflow.step_states s on s.run_id = u.run_id and s.step_slug = d.from_step_slug
+                cross join lateral (
+                  select s.output from pgflow.step_states s
+                  where s.run_id = u.run_id and s.step_slug = d.from_step_slug and s.status = 'completed'
+                  offset 0) s
                 where d.flow_slug = u.flow_slug and d.flow_version = u.flow_version and d.to_step_slug = u.step_slug
-                  and d.from_step_slug = m.key and s.status = 'completed'
+                  and d.from_step_slug = m.key
                   and jsonb_typeof(s.output) = jsonb_typeof(m.value) and s.output @> m.value))
        end,
        case when p.forbidden_input_pattern is null then false
@@ -19,9 +22,12 @@ select case when p.required_input_pattern is null then true
               select from jsonb_each(p.forbidden_input_pattern) m
               where not exists (
                 select from pgflow.deps d
-                join pgflow.step_states s on s.run_id = u.run_id and s.step_slug = d.from_step_slug
+                cross join lateral (
+                  select s.output from pgflow.step_states s
+                  where s.run_id = u.run_id and s.step_slug = d.from_step_slug and s.status = 'completed'
+                  offset 0) s
                 where d.flow_slug = u.flow_slug and d.flow_version = u.flow_version and d.to_step_slug = u.step_slug
-                  and d.from_step_slug = m.key and s.status = 'completed'
+                  and d.from_step_slug = m.key
                   and jsonb_typeof(s.output) = jsonb_typeof(m.value) and s.output @> m.value))
        end
 from unnest($1::uuid[], $2::text[], $3::text[], $4::int[]) with ordinality

@@ -11,8 +11,11 @@ with counted as materialized (
 ), measured as materialized (
   select c.*,
          c.is_over and not $4 and
-         (select coalesce(sum(pg_column_size(s.output)), 0) > $6 from pgflow.step_states s
-          where s.run_id = c.run_id and s.step_slug = any ($3::text[]) and s.status = 'completed') as too_large
+         (select coalesce(sum(pg_column_size(s.output)), 0) > $6
+          from unnest($3::text[]) o(step_slug)
+          cross join lateral (
+            select s.output from pgflow.step_states s
+            where s.run_id = c.run_id and s.step_slug = o.step_slug and s.status = 'completed' offset 0) s) as too_large
   from counted c
 )
 update pgflow.runs r
@@ -22,9 +25,12 @@ set remaining_leaves = r.remaining_leaves - m.ended,
     output = case
                when not m.is_over or m.too_large then null
                when $4 then (select s.output from pgflow.step_states s
-                             where s.run_id = r.run_id and s.step_slug = any ($3) and s.status = 'completed')
-               else (select jsonb_object_agg(s.step_slug, s.output) from pgflow.step_states s
-                     where s.run_id = r.run_id and s.step_slug = any ($3) and s.status = 'completed')
+                             where s.run_id = r.run_id and s.step_slug = ($3::text[])[1] and s.status = 'completed')
+               else (select jsonb_object_agg(o.step_slug, s.output)
+                     from unnest($3::text[]) o(step_slug)
+                     cross join lateral (
+                       select s.output from pgflow.step_states s
+                       where s.run_id = r.run_id and s.step_slug = o.step_slug and s.status = 'completed' offset 0) s)
              end
 from measured m
 where r.run_id = m.run_id

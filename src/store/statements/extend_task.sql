@@ -7,5 +7,5 @@ set lease_expires_at = case
       else $6::timestamptz + make_interval(secs => coalesce($5, t.timeout))
     end
 where t.run_id = $1 and t.step_slug = $2 and t.task_index = $3
-  and t.status = 'started' and ($4::bigint is null or t.lease = $4)
+  and t.lease_expires_at is not null and ($4::bigint is null or t.lease = $4)
 returning t.attempt

@@ -11,13 +11,11 @@ with fork as (
 insert into pgflow.step_states
   (run_id, step_slug, flow_slug, status, remaining_deps, remaining_tasks, initial_tasks, output, error_message,
    skip_reason, created_at, started_at, finished_at)
-select $2, s.step_slug, s.flow_slug, s.status, u.remaining_deps, s.remaining_tasks, s.initial_tasks, s.output,
-       s.error_message, s.skip_reason, $6, s.started_at, s.finished_at
+select $2, s.step_slug, s.flow_slug, case when u.is_kept then s.status else 'pending' end, u.remaining_deps,
+       case when u.is_kept then s.remaining_tasks end, case when u.is_kept then s.initial_tasks end,
+       case when u.is_kept then s.output end, case when u.is_kept then s.error_message end,
+       case when u.is_kept then s.skip_reason end, $6,
+       case when u.is_kept then s.started_at end, case when u.is_kept then s.finished_at end
 from unnest($9::text[], $10::boolean[], $11::int[]) u(step_slug, is_kept, remaining_deps)
-join pgflow.step_states s on s.run_id = $1 and s.step_slug = u.step_slug
-where u.is_kept
-union all
-select $2, s.step_slug, s.flow_slug, 'pending', u.remaining_deps, null, null, null, null, null, $6, null, null
-from unnest($9::text[], $10::boolean[], $11::int[]) u(step_slug, is_kept, remaining_deps)
-join pgflow.step_states s on s.run_id = $1 and s.step_slug = u.step_slug
-where not u.is_kept
+cross join lateral (
+  select s.* from pgflow.step_states s where s.run_id = $1 and s.step_slug = u.step_slug offset 0) s

@@ -1,10 +1,11 @@
 -- The started tasks that a batch names with the right lease or with none.
+-- Started is said by lease_expires_at: by status, a planner without statistics would walk all leases for each task.
 -- Locks their live rows, which nobody holds for long: claimers wait for nothing, and others hold the run's lock.
 select u.ordinal, t.attempt, t.first_attempt, t.turn, t.priority, t.opens_run,
        t.definition_id, t.flow_slug::text, t.flow_version
 from unnest($1::uuid[], $2::text[], $3::int[], $4::bigint[]) with ordinality
        u(run_id, step_slug, task_index, lease, ordinal)
 join pgflow.live_tasks t on t.run_id = u.run_id and t.step_slug = u.step_slug and t.task_index = u.task_index
-where t.status = 'started' and (u.lease is null or t.lease = u.lease)
+where t.lease_expires_at is not null and (u.lease is null or t.lease = u.lease)
 order by u.ordinal
 for update of t

@@ -5,7 +5,8 @@ update pgflow.step_states s
 set status = 'pending', output = null, error_message = null, finished_at = null, remaining_tasks = null,
     remaining_deps = (
       select count(*) from pgflow.deps d
-      join pgflow.step_states p on p.run_id = $1 and p.step_slug = d.from_step_slug
+      cross join lateral (
+        select p.status from pgflow.step_states p where p.run_id = $1 and p.step_slug = d.from_step_slug offset 0) p
       where d.flow_slug = $2 and d.flow_version = $3 and d.to_step_slug = s.step_slug
         and p.status not in ('completed', 'skipped'))
 where s.run_id = $1 and s.status in ('failed', 'cancelled')

@@ -1,5 +1,6 @@
 -- Claims the next tasks of a queue. Returns whether the run is large (then without the task), the task, whether it
 -- opens its run, and the task's parts.
+-- OFFSET 0 keeps the planner from looking at every state of the run for the few that are deps.
 -- Updates live rows, skipping those that someone else holds, and their attempts.
 with next as materialized (
   select t.run_id, t.step_slug, t.task_index, t.priority, t.turn, t.ready_at, t.step_index, t.opens_run
@@ -32,11 +33,14 @@ select r.large,
              else (select jsonb_object_agg(i.key, i.value)
                    from (select 'run' as key, r.payload as value
                          union all
-                         select s.step_slug, s.output
+                         select d.from_step_slug, s.output
                          from pgflow.deps d
-                         join pgflow.step_states s on s.run_id = l.run_id and s.step_slug = d.from_step_slug
+                         cross join lateral (
+                           select s.output from pgflow.step_states s
+                           where s.run_id = l.run_id and s.step_slug = d.from_step_slug and s.status = 'completed'
+                           offset 0) s
                          where d.flow_slug = l.flow_slug and d.flow_version = l.flow_version
-                           and d.to_step_slug = l.step_slug and s.status = 'completed') i)
+                           and d.to_step_slug = l.step_slug) i)
            end,
            l.lease, l.lease_expires_at)::pgflow.claimed_task,
        l.opens_run, l.run_id, l.flow_slug::text, l.step_slug::text, l.task_index, l.attempt, l.lease, l.lease_expires_at

@@ -5,11 +5,14 @@ select case
          else (select jsonb_object_agg(i.key, i.value)
                from (select 'run' as key, r.payload as value
                      union all
-                     select s.step_slug, s.output
+                     select d.from_step_slug, s.output
                      from pgflow.deps d
-                     join pgflow.step_states s on s.run_id = t.run_id and s.step_slug = d.from_step_slug
+                     cross join lateral (
+                       select s.output from pgflow.step_states s
+                       where s.run_id = t.run_id and s.step_slug = d.from_step_slug and s.status = 'completed'
+                       offset 0) s
                      where d.flow_slug = t.flow_slug and d.flow_version = t.flow_version
-                       and d.to_step_slug = t.step_slug and s.status = 'completed') i)
+                       and d.to_step_slug = t.step_slug) i)
        end
 from pgflow.live_tasks t
 join pgflow.runs r on r.run_id = t.run_id

@@ -1,5 +1,5 @@
 \pset null <null>
-select pgflow.create_flow('add_step') is not null;
+select (pgflow.create_flow('add_step')).version;
 -- The defaults.
 select flow_slug, flow_version, step_slug, step_index, step_type, map_over, executor, target, queue, start_mode
 from pgflow.add_step('add_step', 'a');

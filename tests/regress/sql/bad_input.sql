@@ -44,23 +44,31 @@ select t.sqlstate($$select pgflow.run_flow('bad', start_at => 'infinity')$$) as 
        t.sqlstate($$select pgflow.run_flow('bad', start_at => '294000-01-01')$$) as far;
 select pgflow.delete_flow('bad', true);
 
--- A worker_id, a key and a reason may be any text.
+-- Keys have 1 to 1024 bytes; a worker_id and a reason may be any text.
 call t.flow('bad', '[{"step_slug": "a"}]');
-select pgflow.run_flow('bad', idempotency_key => '', key => E'o''clock "🦆"\n') as run \gset
-select pgflow.run_flow('bad', idempotency_key => '') = :'run' as same;
-select pgflow.run_flow('bad', idempotency_key => repeat('k', 1000000)) = pgflow.run_flow('bad', idempotency_key => repeat('k', 1000000)) as same;
+select length, t.sqlstate(format('select pgflow.run_flow(''bad'', key => %L)', repeat('k', length))) as key,
+       t.sqlstate(format('select pgflow.run_flow(''bad'', idempotency_key => %L)', repeat('k', length))) as idempotency_key,
+       t.sqlstate(format('select pgflow.run_flows(''bad'', ''{1}'', array[%L])', repeat('k', length))) as idempotency_keys
+from (values (0), (1), (1024), (1025), (1000000)) v (length);
+call t.fails($$select pgflow.run_flow('bad', key => '')$$);
+call t.fails($$select pgflow.run_flow('bad', idempotency_key => repeat('é', 600))$$);
+select pgflow.delete_flow('bad', true);
+call t.flow('bad', '[{"step_slug": "a"}]');
+select pgflow.run_flow('bad', idempotency_key => E'o''clock "🦆"\n', key => E'o''clock "🦆"\n') as run \gset
+select pgflow.run_flow('bad', idempotency_key => E'o''clock "🦆"\n') = :'run' as same;
 select count(*) from t.claim('bad', 1, worker_id => repeat('w', 1000000));
 select length(error_message) from pgflow.cancel_run(:'run', repeat('r', 1000000));
 select pgflow.delete_flow('bad', true);
 
--- 10,000 deps on one step.
+-- As many deps as a flow has steps; one step more is too many.
 select changed from pgflow.define_flow((select jsonb_build_object('flow_slug', 'bad_deps', 'steps', jsonb_agg(jsonb_build_object('step_slug', 's' || n))
-  || jsonb_build_array(jsonb_build_object('step_slug', 'join', 'deps_slugs', jsonb_agg('s' || n)))) from generate_series(1, 10000) n));
+  || jsonb_build_array(jsonb_build_object('step_slug', 'join', 'deps_slugs', jsonb_agg('s' || n)))) from generate_series(1, 9999) n));
 select pgflow.run_flow('bad_deps') as run \gset
 select t.work('bad_deps');
 select status, output from t.run(:'run');
 select count(*) from pgflow.step_tasks where run_id = :'run';
 select pgflow.delete_flow('bad_deps', true);
+call t.fails($$select pgflow.define_flow((select jsonb_build_object('flow_slug', 'bad_steps', 'steps', jsonb_agg(jsonb_build_object('step_slug', 's' || n))) from generate_series(1, 10001) n))$$);
 
 -- A hostile search_path: tables, functions and operators that stand in front.
 create schema hostile;

@@ -15,7 +15,7 @@ select step_slug, attempt, status, worker_id from pgflow.step_tasks where run_id
 select step_slug, lease_expires_at - started_at as lasts from pgflow.live_tasks l join pgflow.step_tasks using (run_id, step_slug, task_index)
 where run_id = :'run' order by 1;
 select pgflow.run_flow('claiming') as run \gset
-select count(*) from t.claim('claiming', lease_seconds => 3), t.claim('claiming_elsewhere', lease_seconds => 3600);
+select count(*) from t.claim('claiming', lease_seconds => 3) a, t.claim('claiming_elsewhere', lease_seconds => 3600) b;
 select step_slug, lease_expires_at - started_at as lasts from pgflow.live_tasks l join pgflow.step_tasks using (run_id, step_slug, task_index)
 where run_id = :'run' order by 1;
 

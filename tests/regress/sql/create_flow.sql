@@ -19,7 +19,7 @@ select version, max_attempts, base_delay, timeout, max_delay, output_step_slug f
 where flow_slug = 'create_flow';
 
 -- Steps stay when an option of their flow changes, in place or by the next version.
-select pgflow.add_step('create_flow', 'a') is not null, pgflow.add_step('create_flow', 'b', '{a}') is not null;
+select (pgflow.add_step('create_flow', 'a')).step_index, (pgflow.add_step('create_flow', 'b', '{a}')).step_index;
 select version from pgflow.create_flow('create_flow', max_attempts => 2);
 select pgflow.run_flow('create_flow') as run \gset
 select version from pgflow.create_flow('create_flow', max_attempts => 2);

@@ -39,7 +39,7 @@ select flow_version, step_slug, step_index from pgflow.steps where flow_slug = '
 select flow_version, from_step_slug, to_step_slug from pgflow.deps where flow_slug = 'define_flow_again' order by 1;
 
 -- What create_flow and add_step made is the same thing, and a flow may have no steps.
-select pgflow.create_flow('define_flow_mixed') is not null, pgflow.add_step('define_flow_mixed', 'a') is not null;
+select (pgflow.create_flow('define_flow_mixed')).version, (pgflow.add_step('define_flow_mixed', 'a')).step_index;
 select * from pgflow.define_flow('{"flow_slug": "define_flow_mixed", "steps": [{"step_slug": "a"}]}');
 select * from pgflow.define_flow('{"flow_slug": "define_flow_empty", "steps": []}');
 select * from pgflow.check_integrity();

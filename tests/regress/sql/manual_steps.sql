@@ -27,7 +27,7 @@ select t.work('manual');
 select step_slug, status, output from pgflow.start_step(:'run', 'go');
 select * from t.run(:'run');
 select pgflow.run_flow('manual') as run \gset
-select pgflow.cancel_run(:'run') is not null;
+select (pgflow.cancel_run(:'run')).status;
 select step_slug, status from pgflow.start_step(:'run', 'go');
 
 -- A root step, and maps: with items, and without.

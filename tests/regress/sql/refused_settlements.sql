@@ -47,7 +47,7 @@ select count(*) from t.claim('refused_failed');
 select * from t.fail(:'failed', 'a', 'no');
 select * from t.refusals(:'failed', 'a', 0, t.lease(:'failed', 'a'));
 select * from t.refusals(:'failed', 'b', 0, t.lease(:'failed', 'b'));
-select pgflow.cancel_run(:'cancelled') is not null;
+select (pgflow.cancel_run(:'cancelled')).status;
 select * from t.refusals(:'cancelled', 'a', 0, t.lease(:'cancelled', 'a'));
 
 -- Unknown run or step, index out of range: PT404. The message is constant, the values stand in the DETAIL.

@@ -41,10 +41,10 @@ call t.flow('retry_cancelled', '[{"step_slug": "a"}, {"step_slug": "m", "step_ty
 select pgflow.run_flow('retry_cancelled', '[1, 2]') as run \gset
 select step_slug, task_index from t.claim('retry_cancelled');
 select * from t.complete(:'run', 'a', '"a"');
-select pgflow.cancel_run(:'run', 'stop') is not null;
+select (pgflow.cancel_run(:'run', 'stop')).status;
 select status, error_message from pgflow.retry_run(:'run');
 select * from t.refusals(:'run', 'm', 0, t.lease(:'run', 'm'));
-select pgflow.cancel_run(:'run', 'stop') is not null;
+select (pgflow.cancel_run(:'run', 'stop')).status;
 select status from pgflow.retry_run(:'run');
 select step_slug, status, remaining_deps from t.counts(:'run');
 select step_slug, task_index, attempt, status from t.tasks(:'run');

@@ -16,13 +16,13 @@ select * from t.run(:'run');
 select * from t.run(:'skipped');
 
 -- It may be named before it is added; until then no run starts.
-select output_step_slug from pgflow.create_flow('output_later', output_step_slug => 'b'), pgflow.flow_versions v where v.flow_slug = 'output_later';
+select version from pgflow.create_flow('output_later', output_step_slug => 'b');
 select output_step_slug from pgflow.flow_versions v where v.flow_slug = 'output_later';
 call t.fails($$select pgflow.run_flow('output_later')$$);
-select pgflow.add_step('output_later', 'a') is not null;
+select (pgflow.add_step('output_later', 'a')).step_index;
 call t.fails($$select pgflow.run_flow('output_later')$$);
 select count(*) from pgflow.runs where flow_slug = 'output_later';
-select pgflow.add_step('output_later', 'b', '{a}') is not null;
+select (pgflow.add_step('output_later', 'b', '{a}')).step_index;
 select pgflow.run_flow('output_later') as run \gset
 select t.work('output_later');
 select * from t.run(:'run');

@@ -51,7 +51,7 @@ select step_slug, status, output, error_message from t.steps(:'run');
 call t.flow('batches_leaves', '[{"step_slug": "a"}, {"step_slug": "b"}, {"step_slug": "c"}]');
 select pgflow.run_flow('batches_leaves') as one, pgflow.run_flow('batches_leaves') as two \gset
 select accepted, task_status, step_status, run_status
-from pgflow.settle_step_tasks((select jsonb_agg(to_jsonb(c) - 'input' || jsonb_build_object('output', c.step_slug) - 'flow_slug' - 'attempt' - 'lease_expires_at')
+from pgflow.settle_step_tasks((select jsonb_agg(to_jsonb(c) - '{flow_slug,attempt,input,lease_expires_at}'::text[] || jsonb_build_object('output', c.step_slug))
                                from pgflow.claim_step_tasks('batches_leaves') c));
 select run_id = :'one' as one, status, output from pgflow.runs where flow_slug = 'batches_leaves' order by run_id;
 

@@ -44,30 +44,30 @@ $$;
 
 create function t.steps(run uuid)
 returns table (step_slug text, status text, output jsonb, skip_reason text, error_message text) language sql as $$
-  select step_slug, status, ss.output, skip_reason, ss.error_message
+  select ss.step_slug, ss.status, ss.output, skip_reason, ss.error_message
   from pgflow.runs r
   join pgflow.step_states ss using (run_id)
-  join pgflow.steps s using (flow_slug, flow_version, step_slug)
+  join pgflow.steps s on (s.flow_slug, s.flow_version, s.step_slug) = (r.flow_slug, r.flow_version, ss.step_slug)
   where run_id = run
   order by step_index
 $$;
 
 create function t.counts(run uuid)
 returns table (step_slug text, status text, remaining_deps int, initial_tasks int, remaining_tasks int) language sql as $$
-  select step_slug, ss.status, remaining_deps, initial_tasks, remaining_tasks
+  select ss.step_slug, ss.status, remaining_deps, initial_tasks, remaining_tasks
   from pgflow.runs r
   join pgflow.step_states ss using (run_id)
-  join pgflow.steps s using (flow_slug, flow_version, step_slug)
+  join pgflow.steps s on (s.flow_slug, s.flow_version, s.step_slug) = (r.flow_slug, r.flow_version, ss.step_slug)
   where run_id = run
   order by step_index
 $$;
 
 create function t.tasks(run uuid)
 returns table (step_slug text, task_index int, attempt int, status text, output jsonb, error_message text) language sql as $$
-  select step_slug, task_index, attempt, st.status, st.output, st.error_message
+  select st.step_slug, task_index, attempt, st.status, st.output, st.error_message
   from pgflow.runs r
   join pgflow.step_tasks st using (run_id)
-  join pgflow.steps s using (flow_slug, flow_version, step_slug)
+  join pgflow.steps s on (s.flow_slug, s.flow_version, s.step_slug) = (r.flow_slug, r.flow_version, st.step_slug)
   where run_id = run
   order by step_index, task_index, attempt
 $$;
@@ -168,6 +168,20 @@ create procedure t.due(run uuid, step text default null) language sql as $$
   update pgflow.live_tasks set ready_at = clock_timestamp() - interval '1 second'
   where run_id = run and status = 'delayed' and step_slug = coalesce(step, step_slug);
 $$;
+
+-- As if the run had been and gone fifty years ago; its id says so too. Returns the new one.
+create function t.age(run uuid) returns uuid language plpgsql as $$
+declare
+  aged uuid := overlay(run::text placing '0000' from 1);
+begin
+  update pgflow.runs set run_id = aged, created_at = created_at - interval '50 years',
+    started_at = started_at - interval '50 years', finished_at = finished_at - interval '50 years' where run_id = run;
+  update pgflow.step_states set run_id = aged where run_id = run;
+  update pgflow.step_tasks set run_id = aged where run_id = run;
+  update pgflow.live_tasks set run_id = aged where run_id = run;
+  update pgflow.idempotency_keys set run_id = aged where run_id = run;
+  return aged;
+end $$;
 
 -- The seconds between the end of the last ended attempt and the time the next one is ready.
 create function t.delay(run uuid, step text, index int default 0) returns numeric language sql as $$

@@ -1,6 +1,6 @@
 \pset null <null>
 -- 1 to 128 characters, ^[a-zA-Z_][a-zA-Z0-9_]*$; run and item are reserved. The same rule for flows and steps.
-select pgflow.create_flow('slugs') is not null;
+select (pgflow.create_flow('slugs')).version;
 select quote_nullable(slug) as slug,
        t.sqlstate(format('select pgflow.create_flow(%L)', slug)) as flow,
        t.sqlstate(format('select pgflow.add_step(%L, %L)', 'slugs', slug)) as step

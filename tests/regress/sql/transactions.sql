@@ -38,7 +38,7 @@ rollback to here;
 select * from t.tasks(:'run');
 select step_slug, input from t.claim('tx');
 savepoint there;
-select pgflow.cancel_run(:'run') is not null;
+select (pgflow.cancel_run(:'run')).status;
 rollback to there;
 select * from t.complete(:'run', 'b', '"kept"');
 commit;
