@@ -10,6 +10,11 @@ REVOKE ALL ON TYPE
   pgflow.claimed_task, pgflow.task_receipt, pgflow_locks.held
 FROM PUBLIC;
 
+COMMENT ON FUNCTION pgflow.create_flow IS 'Makes a flow, or changes the options of its latest version; equal options change nothing, and a version that has run makes way for the next. base_delay, timeout and max_delay are seconds. Errors: 22023 option out of range, 42501 the flow is somebody else''s.';
+COMMENT ON FUNCTION pgflow.add_step IS 'Adds a step to the latest version of a flow, or changes it; equal options change nothing, and a version that has run makes way for the next. base_delay, timeout and start_delay are seconds. Errors: PT404 unknown flow or dep, 22023 fault of the definition.';
+COMMENT ON FUNCTION pgflow.define_flow IS 'Makes or changes a flow as one document with the fields of create_flow and add_step; the same shape again changes nothing. Errors: 22023 with every fault of the document and its JSON path; then nothing is stored.';
+COMMENT ON FUNCTION pgflow.delete_flow IS 'Deletes a flow with all its versions and, if with_runs, its runs. Errors: PT404 unknown flow, PT409 it has runs.';
+COMMENT ON FUNCTION pgflow.flow_graph IS 'The steps and deps of a version, the latest by default: {"flow_slug", "version", "steps": […], "deps": […]}. Changes nothing. Errors: PT404 unknown flow or version.';
 COMMENT ON FUNCTION pgflow.run_flow IS 'Starts a run of the latest version of a flow and returns its id. The same idempotency_key for the same flow and creator returns the first run''s id and starts nothing; a start_at that lies ahead delays the root tasks. Errors: PT404 unknown flow, PT409 unknown output step, 22023 payload of a root map is no array.';
 COMMENT ON FUNCTION pgflow.run_flows IS 'Starts a run for each of up to 100,000 payloads and returns the ids in the same order. Errors: as run_flow, and 22023 when idempotency_keys are given and not as many as payloads; then no run is started.';
 COMMENT ON FUNCTION pgflow.start_step IS 'Starts a pending step whose deps are resolved, a manual one that is, and returns its state; one that has started or ended is returned unchanged. Errors: PT404 unknown run or step, PT409 unresolved deps.';

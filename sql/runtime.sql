@@ -29,7 +29,7 @@ CREATE TABLE pgflow.runs (
   CONSTRAINT "a run has a known status" CHECK (status IN ('pending', 'started', 'completed', 'failed', 'cancelled')),
   CONSTRAINT "a run is finished when it has ended" CHECK ((finished_at IS NOT NULL) = (status IN ('completed', 'failed', 'cancelled'))),
   CONSTRAINT "a run has no more leaves to end than it has leaves" CHECK (remaining_leaves >= 0)
-) WITH (fillfactor = 80);
+) WITH (fillfactor = 60);
 COMMENT ON TABLE pgflow.runs IS 'One row for each execution of a flow.';
 COMMENT ON COLUMN pgflow.runs.created_by IS 'The role in force when run_flow was called.';
 COMMENT ON COLUMN pgflow.runs.created_for IS 'The sub claim of the request, when an API gateway of gateway_roles made it.';
@@ -72,7 +72,7 @@ CREATE TABLE pgflow.step_states (
   CONSTRAINT "a step is skipped for a reason" CHECK ((skip_reason IS NOT NULL) = (status = 'skipped')),
   CONSTRAINT "a skip reason is known" CHECK (skip_reason IN ('condition_unmet', 'handler_failed', 'dependency_skipped')),
   CONSTRAINT "a step has no fewer than zero deps or tasks left" CHECK (remaining_deps >= 0 AND remaining_tasks >= 0)
-) WITH (fillfactor = 60);
+) WITH (fillfactor = 50);
 COMMENT ON TABLE pgflow.step_states IS 'Where each step of each run stands.';
 COMMENT ON COLUMN pgflow.step_states.remaining_deps IS 'How many deps are not resolved, that is completed or skipped.';
 COMMENT ON COLUMN pgflow.step_states.initial_tasks IS 'How many tasks the step has; null until it starts.';
@@ -94,7 +94,7 @@ CREATE TABLE pgflow.step_tasks (
   CONSTRAINT "an attempt is known by its task and number" PRIMARY KEY (run_id, step_slug, task_index, attempt),
   CONSTRAINT "an attempt has a known status" CHECK (status IN ('queued', 'started', 'completed', 'failed', 'expired', 'cancelled')),
   CONSTRAINT "an attempt is finished when it has ended" CHECK ((finished_at IS NOT NULL) = (status IN ('completed', 'failed', 'expired', 'cancelled')))
-) WITH (fillfactor = 60);
+) WITH (fillfactor = 50);
 COMMENT ON TABLE pgflow.step_tasks IS 'Every attempt at every task, for as long as its run is kept.';
 
 CREATE TABLE pgflow.live_tasks (

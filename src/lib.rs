@@ -44,3 +44,13 @@ extension_sql_file!("../sql/access.sql", name = "access", finalize);
 pub extern "C-unwind" fn _PG_init() {
     settings::register();
 }
+
+/// Asked for by `cargo pgrx test`.
+#[cfg(test)]
+pub mod pg_test {
+    pub fn setup(_options: Vec<&str>) {}
+
+    pub fn postgresql_conf_options() -> Vec<&'static str> {
+        Vec::new()
+    }
+}

@@ -24,6 +24,7 @@ statements! {
     RESOLVE_DEPS = "resolve_deps.sql",
     SKIP_STEPS = "skip_steps.sql",
     FAIL_STEPS = "fail_steps.sql",
+    LOCK_LIVE_TASKS = "lock_live_tasks.sql",
     END_RUNS = "end_runs.sql",
     CLOSE_RUNS = "close_runs.sql",
 }
@@ -373,5 +374,11 @@ pub fn end_runs(
     if ids.is_empty() {
         return Ok(());
     }
+    lock_live_tasks(ids, &[])?;
     END_RUNS.execute(&[&ids.to_vec(), &messages.to_vec(), &status, &session.now])
+}
+
+/// Waits for claimers that hold live tasks of these runs, or only of these steps.
+pub fn lock_live_tasks(ids: &[RunId], slugs: &[&str]) -> Result<()> {
+    LOCK_LIVE_TASKS.execute(&[&ids.to_vec(), &slugs.to_vec()])
 }

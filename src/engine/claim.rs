@@ -26,6 +26,7 @@ statements! {
     TAKE_EXPIRED_TASKS = "take_expired_tasks.sql",
     PLACE_DUE_TASKS = "place_due_tasks.sql",
     TAKE_READY_TASKS = "take_ready_tasks.sql",
+    START_ATTEMPTS = "start_attempts.sql",
     OPEN_FREE_RUNS = "open_free_runs.sql",
     LOCK_RUN_NOWAIT = "lock_run_nowait.sql",
     TASK_INPUT = "task_input.sql",
@@ -95,9 +96,13 @@ fn take(session: &Session, request: &Request) -> Result<Vec<Composite<ClaimedTas
                 attempt: row.get(8)?,
                 lease: row.get(9)?,
                 lease_expires_at: row.get(10)?,
+                attempts_found: row.get(11)?,
             })
         },
     )?;
+    if (taken.first()).is_some_and(|task| task.attempts_found < taken.len() as i64) {
+        start_attempts(session, request, &taken)?;
+    }
     let opened: Vec<_> = (taken.iter().filter(|task| task.opens_run))
         .map(|task| task.run_id)
         .collect();
@@ -125,6 +130,23 @@ struct Taken {
     attempt: i32,
     lease: i64,
     lease_expires_at: Instant,
+    /// The same for all tasks of a claim.
+    attempts_found: i64,
+}
+
+fn start_attempts(session: &Session, request: &Request, taken: &[Taken]) -> Result<()> {
+    let ids: Vec<_> = taken.iter().map(|task| task.run_id).collect();
+    let slugs: Vec<_> = taken.iter().map(|task| task.step_slug.as_str()).collect();
+    let indexes: Vec<_> = taken.iter().map(|task| task.task_index).collect();
+    let attempts: Vec<_> = taken.iter().map(|task| task.attempt).collect();
+    START_ATTEMPTS.execute(&[
+        &ids,
+        &slugs,
+        &indexes,
+        &attempts,
+        &session.now,
+        &request.worker_id,
+    ])
 }
 
 /// Builds an input that may exceed what jsonb can hold; if it does, the task fails for good, or is handed back if its

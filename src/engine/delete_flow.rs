@@ -19,16 +19,37 @@ pub fn delete_flow(session: &Session, flow_slug: &str, with_runs: bool) -> Resul
     lock::own_runs_table()?;
     let flow = define::lock_existing(session, flow_slug)?;
     if with_runs {
+        refuse_unseen_runs(&flow.slug)?;
         DELETE_RUNS_OF_FLOW.execute(&[&flow.slug])?;
     } else {
-        let runs: i32 = COUNT_RUNS_OF_FLOW
-            .first(&[&flow.slug, &COUNTED_RUNS], |row| row.get(1))?
+        let runs = COUNT_RUNS_OF_FLOW
+            .latest(&[&flow.slug, &COUNTED_RUNS], |row| row.get::<i32>(1))?
+            .pop()
             .unwrap_or(0);
         if runs > 0 {
             return Err(has_runs(flow_slug, runs));
         }
     }
     DELETE_FLOW.execute(&[&flow.slug])
+}
+
+/// Under REPEATABLE READ runs that were committed after the transaction's snapshot cannot be deleted, and would outlive
+/// their definition.
+fn refuse_unseen_runs(flow_slug: &String) -> Result<()> {
+    let everything: [&dyn crate::store::value::Parameter; 2] = [flow_slug, &i32::MAX];
+    let count = |row: &crate::store::Row| row.get::<i32>(1);
+    let visible = COUNT_RUNS_OF_FLOW.query(&everything, count)?;
+    if COUNT_RUNS_OF_FLOW.latest(&everything, count)? == visible {
+        return Ok(());
+    }
+    Err(Error::Conflict {
+        message: "flow has new runs",
+        detail: format!(
+            "Runs of flow {} began after the snapshot of this transaction was taken.",
+            quoted(flow_slug)
+        ),
+        hint: Some("Try again in a new transaction."),
+    })
 }
 
 fn has_runs(flow_slug: &str, runs: i32) -> Error {

@@ -11,7 +11,7 @@ use std::rc::Rc;
 
 use rand::Rng;
 
-use super::advance::{Advance, MovingRun, RunNo, Skip, SkipReason};
+use super::advance::{self, Advance, MovingRun, RunNo, Skip, SkipReason};
 use super::receipt::{self, Receipt, Standing, TaskKey};
 use super::{MAX_RUN_LOCKS, definitions, event, run_flow};
 use crate::error::{Error, Result};
@@ -530,6 +530,7 @@ fn end_tasks(
     if !maps.is_empty() {
         let ids: Vec<_> = maps.iter().map(|map| advance.runs[map.0].id).collect();
         let slugs: Vec<_> = maps.iter().map(|m| advance.slug(m.0, m.1)).collect();
+        advance::lock_live_tasks(&ids, &slugs)?;
         CANCEL_STEP_TASKS.execute(&[&ids, &slugs, &advance.session.now])?;
     }
     advance.skip_steps(skips)?;

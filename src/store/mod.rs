@@ -9,6 +9,10 @@ pub mod subtransaction;
 pub mod value;
 pub mod wake;
 
+#[cfg(any(test, feature = "pg_test"))]
+#[pgrx::pg_schema]
+mod tests;
+
 pub use door::{Session, enter};
 pub use statement::{Row, Statement};
 pub use value::{Composite, Instant, Json, JsonArray};

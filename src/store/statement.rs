@@ -62,6 +62,19 @@ impl Statement {
         self.run(parameters, true, read)
     }
 
+    /// [`Self::read`], but sees what is committed by now, whatever the isolation level of the transaction.
+    pub fn latest<T>(
+        &self,
+        parameters: &[&dyn Parameter],
+        read: impl Fn(&Row) -> Result<T>,
+    ) -> Result<Vec<T>> {
+        // SAFETY: pushed and popped in pairs; an error unwinds the stack with the transaction.
+        unsafe { pg_sys::PushActiveSnapshot(pg_sys::GetLatestSnapshot()) };
+        let rows = self.run(parameters, true, read);
+        unsafe { pg_sys::PopActiveSnapshot() };
+        rows
+    }
+
     /// [`Self::read`] for a statement that looks at whole tables: planned as any other query, not as a look-up by key.
     pub fn survey<T>(&self, read: impl Fn(&Row) -> Result<T>) -> Result<Vec<T>> {
         let planner = PlannerSettings::surveys();

@@ -70,31 +70,31 @@ cross join lateral (select r.status in ('pending', 'started') as is_open, coales
                            coalesce(s.leaves, 0) as leaves) o
 cross join lateral unnest(array[
   case when v.version is null
-        then format('version %s of flow "%s" does not exist', r.flow_version, r.flow_slug)
-        when v.definition_id <> r.definition_id
-        then format('version %s of flow "%s" has changed since the run took it', r.flow_version, r.flow_slug)
-        when v.frozen_at is null
-        then format('version %s of flow "%s" is not frozen though the run took it', r.flow_version, r.flow_slug) end,
+       then format('version %s of flow "%s" does not exist', r.flow_version, r.flow_slug)
+       when v.definition_id <> r.definition_id
+       then format('version %s of flow "%s" has changed since the run took it', r.flow_version, r.flow_slug)
+       when v.frozen_at is null
+       then format('version %s of flow "%s" is not frozen though the run took it', r.flow_version, r.flow_slug) end,
   case when o.is_open and o.open = 0 then format('the run is %s but none of its steps is open', r.status)
-        when not o.is_open and o.open > 0 then format('the run is %s but %s of its steps are open', r.status, o.open) end,
+       when not o.is_open and o.open > 0 then format('the run is %s but %s of its steps are open', r.status, o.open) end,
   case when not o.is_open and l.tasks > 0
-        then format('the run is %s but %s of its tasks are live', r.status, l.tasks) end,
+       then format('the run is %s but %s of its tasks are live', r.status, l.tasks) end,
   -- The call that fails a run does not count the leaves that end in it.
   case when r.remaining_leaves <> o.leaves and v.version is not null and r.status <> 'failed'
-        then format('the run says that %s of its leaves have not ended, but %s have not', r.remaining_leaves, o.leaves) end,
+       then format('the run says that %s of its leaves have not ended, but %s have not', r.remaining_leaves, o.leaves) end,
   case when r.status = 'pending' and r.start_at is null then 'the run is pending but has no start_at' end,
   case when r.status = 'pending' and r.started_at is not null then 'the run is pending but has a started_at'
-        when r.status = 'started' and r.started_at is null then 'the run is started but has no started_at' end,
+       when r.status = 'started' and r.started_at is null then 'the run is started but has no started_at' end,
   case when r.output is not null and r.status <> 'completed'
-        then format('the run is %s but has an output', r.status) end,
+       then format('the run is %s but has an output', r.status) end,
   case when r.error_message is null and r.status = 'failed' then 'the run is failed but has no error_message'
-        when r.error_message is not null and r.status not in ('failed', 'cancelled')
-        then format('the run is %s but has an error_message', r.status) end,
+       when r.error_message is not null and r.status not in ('failed', 'cancelled')
+       then format('the run is %s but has an error_message', r.status) end,
   case when k.run_id is null and r.idempotency_key is not null
-        then format('idempotency key "%s" of the run is not kept', r.idempotency_key)
-        when k.run_id is not null and (k.idempotency_key, k.flow_slug, k.created_by, k.created_for)
-             is distinct from (r.idempotency_key, r.flow_slug, r.created_by, r.created_for)
-        then format('idempotency key "%s" is kept for the run but is not that of the run', k.idempotency_key) end
+       then format('idempotency key "%s" of the run is not kept', r.idempotency_key)
+       when k.run_id is not null and (k.idempotency_key, k.flow_slug, k.created_by, k.created_for)
+            is distinct from (r.idempotency_key, r.flow_slug, r.created_by, r.created_for)
+       then format('idempotency key "%s" is kept for the run but is not that of the run', k.idempotency_key) end
 ]) c(problem)
 where c.problem is not null
 union all
@@ -115,62 +115,62 @@ cross join lateral (select coalesce(u.deps, 0) as deps, coalesce(t.tasks, 0) as 
                            coalesce(t.completed, 0) as completed) o
 cross join lateral unnest(array[
   case when s.run_status is null then format('step "%s" has a state but its run does not exist', s.step_slug)
-        when s.step_type is null
-        then format('step "%s" has a state but is not in version %s of flow "%s"', s.step_slug, s.flow_version, s.run_flow)
-        when s.flow_slug <> s.run_flow
-        then format('step "%s" is of flow "%s" but its run is of flow "%s"', s.step_slug, s.flow_slug, s.run_flow) end,
+       when s.step_type is null
+       then format('step "%s" has a state but is not in version %s of flow "%s"', s.step_slug, s.flow_version, s.run_flow)
+       when s.flow_slug <> s.run_flow
+       then format('step "%s" is of flow "%s" but its run is of flow "%s"', s.step_slug, s.flow_slug, s.run_flow) end,
   case when s.step_type is not null and s.remaining_deps <> o.deps
-        then format('step "%s" says that %s of its deps are unresolved, but %s are', s.step_slug, s.remaining_deps, o.deps) end,
+       then format('step "%s" says that %s of its deps are unresolved, but %s are', s.step_slug, s.remaining_deps, o.deps) end,
   case when s.status in ('started', 'completed', 'failed') and o.deps > 0
-        then format('step "%s" is %s but %s of its deps are unresolved', s.step_slug, s.status, o.deps)
-        when s.status = 'pending' and s.run_status in ('pending', 'started') and s.start_mode = 'auto' and o.deps = 0
-        then format('step "%s" is pending but its deps are resolved', s.step_slug) end,
+       then format('step "%s" is %s but %s of its deps are unresolved', s.step_slug, s.status, o.deps)
+       when s.status = 'pending' and s.run_status in ('pending', 'started') and s.start_mode = 'auto' and o.deps = 0
+       then format('step "%s" is pending but its deps are resolved', s.step_slug) end,
   case when s.status = 'failed' and s.run_status <> 'failed'
-          or s.status = 'cancelled' and s.run_status not in ('failed', 'cancelled')
-        then format('step "%s" is %s but the run is %s', s.step_slug, s.status, s.run_status) end,
+         or s.status = 'cancelled' and s.run_status not in ('failed', 'cancelled')
+       then format('step "%s" is %s but the run is %s', s.step_slug, s.status, s.run_status) end,
   case when s.status in ('started', 'completed') and not s.has_started
-        then format('step "%s" is %s but has no started_at', s.step_slug, s.status) end,
+       then format('step "%s" is %s but has no started_at', s.step_slug, s.status) end,
   case when s.status = 'failed' and not s.has_message
-        then format('step "%s" is failed but has no error_message', s.step_slug)
-        when s.status in ('pending', 'started', 'completed') and s.has_message
-        then format('step "%s" is %s but has an error_message', s.step_slug, s.status) end,
+       then format('step "%s" is failed but has no error_message', s.step_slug)
+       when s.status in ('pending', 'started', 'completed') and s.has_message
+       then format('step "%s" is %s but has an error_message', s.step_slug, s.status) end,
   case when s.status = 'completed' and not s.has_output
-        then format('step "%s" is completed but has no output', s.step_slug)
-        when s.status <> 'completed' and s.has_output
-        then format('step "%s" is %s but has an output', s.step_slug, s.status)
-        when s.status = 'completed' and s.step_type = 'map' and s.elements is null
-        then format('the output of step "%s" is not an array', s.step_slug)
-        when s.elements <> s.initial_tasks
-        then format('the output of step "%s" has %s elements for %s tasks', s.step_slug, s.elements, s.initial_tasks) end,
+       then format('step "%s" is completed but has no output', s.step_slug)
+       when s.status <> 'completed' and s.has_output
+       then format('step "%s" is %s but has an output', s.step_slug, s.status)
+       when s.status = 'completed' and s.step_type = 'map' and s.elements is null
+       then format('the output of step "%s" is not an array', s.step_slug)
+       when s.elements <> s.initial_tasks
+       then format('the output of step "%s" has %s elements for %s tasks', s.step_slug, s.elements, s.initial_tasks) end,
   case when s.status in ('started', 'completed') and s.initial_tasks is null
-        then format('step "%s" is %s but has no initial_tasks', s.step_slug, s.status)
-        when s.status = 'started' and s.initial_tasks = 0
-        then format('step "%s" is started but has no tasks', s.step_slug)
-        when s.step_type = 'single' and s.initial_tasks <> 1
-        then format('step "%s" is single but has %s tasks', s.step_slug, s.initial_tasks)
-        when s.initial_tasks < 0
-        then format('step "%s" has %s tasks', s.step_slug, s.initial_tasks) end,
+       then format('step "%s" is %s but has no initial_tasks', s.step_slug, s.status)
+       when s.status = 'started' and s.initial_tasks = 0
+       then format('step "%s" is started but has no tasks', s.step_slug)
+       when s.step_type = 'single' and s.initial_tasks <> 1
+       then format('step "%s" is single but has %s tasks', s.step_slug, s.initial_tasks)
+       when s.initial_tasks < 0
+       then format('step "%s" has %s tasks', s.step_slug, s.initial_tasks) end,
   case when s.status = 'pending' and s.remaining_tasks is not null
-        then format('step "%s" is pending but says that %s of its tasks have not completed', s.step_slug, s.remaining_tasks)
-        when s.status = 'started' and s.remaining_tasks is distinct from o.live
-        then format('step "%s" says that %s of its tasks have not completed, but %s are live',
-                    s.step_slug, coalesce(s.remaining_tasks::text, 'null'), o.live)
-        when not s.is_open and s.remaining_tasks is distinct from 0
-        then format('step "%s" is %s but says that %s of its tasks have not completed',
-                    s.step_slug, s.status, coalesce(s.remaining_tasks::text, 'null')) end,
+       then format('step "%s" is pending but says that %s of its tasks have not completed', s.step_slug, s.remaining_tasks)
+       when s.status = 'started' and s.remaining_tasks is distinct from o.live
+       then format('step "%s" says that %s of its tasks have not completed, but %s are live',
+                   s.step_slug, coalesce(s.remaining_tasks::text, 'null'), o.live)
+       when not s.is_open and s.remaining_tasks is distinct from 0
+       then format('step "%s" is %s but says that %s of its tasks have not completed',
+                   s.step_slug, s.status, coalesce(s.remaining_tasks::text, 'null')) end,
   case when s.status <> 'started' and o.live > 0
-        then format('step "%s" is %s but %s of its tasks are live', s.step_slug, s.status, o.live)
-        when s.status = 'started' and o.live + o.completed <> s.initial_tasks
-        then format('step "%s" has %s tasks, but %s are live and %s completed',
-                    s.step_slug, s.initial_tasks, o.live, o.completed)
-        when s.status = 'pending' and o.tasks > 0
-        then format('step "%s" is pending but has had tasks', s.step_slug)
-        -- What a fork kept of its origin has no attempts of its own.
-        when s.status = 'completed' and o.completed <> s.initial_tasks and not (s.is_fork and o.tasks = 0)
-        then format('step "%s" is completed but %s of its %s tasks are', s.step_slug, o.completed, s.initial_tasks) end,
+       then format('step "%s" is %s but %s of its tasks are live', s.step_slug, s.status, o.live)
+       when s.status = 'started' and o.live + o.completed <> s.initial_tasks
+       then format('step "%s" has %s tasks, but %s are live and %s completed',
+                   s.step_slug, s.initial_tasks, o.live, o.completed)
+       when s.status = 'pending' and o.tasks > 0
+       then format('step "%s" is pending but has had tasks', s.step_slug)
+       -- What a fork kept of its origin has no attempts of its own.
+       when s.status = 'completed' and o.completed <> s.initial_tasks and not (s.is_fork and o.tasks = 0)
+       then format('step "%s" is completed but %s of its %s tasks are', s.step_slug, o.completed, s.initial_tasks) end,
   case when t.first < 0 then format('step "%s" has a task %s', s.step_slug, t.first)
-        when t.last >= coalesce(s.initial_tasks, 0)
-        then format('step "%s" has a task %s but only %s tasks', s.step_slug, t.last, coalesce(s.initial_tasks, 0)) end
+       when t.last >= coalesce(s.initial_tasks, 0)
+       then format('step "%s" has a task %s but only %s tasks', s.step_slug, t.last, coalesce(s.initial_tasks, 0)) end
 ]) c(problem)
 where c.problem is not null
 union all
@@ -179,27 +179,27 @@ from tasks t
 left join states s on s.run_id = t.run_id and s.step_slug = t.step_slug
 cross join lateral unnest(array[
   case when s.run_id is null then format('task %s of step "%s" belongs to no step', t.task_index, t.step_slug)
-        when t.least_flow <> s.flow_slug or t.greatest_flow <> s.flow_slug
-        then format('task %s of step "%s" is of another flow than the step', t.task_index, t.step_slug) end,
+       when t.least_flow <> s.flow_slug or t.greatest_flow <> s.flow_slug
+       then format('task %s of step "%s" is of another flow than the step', t.task_index, t.step_slug) end,
   case when t.first <> 1 or t.last <> t.attempts
-        then format('the attempts at task %s of step "%s" are not numbered from 1 without a gap', t.task_index, t.step_slug) end,
+       then format('the attempts at task %s of step "%s" are not numbered from 1 without a gap', t.task_index, t.step_slug) end,
   case when t.hopeful < t.last
-        then format('attempt %s at task %s of step "%s" has neither failed, expired nor been cancelled, but attempt %s follows',
-                    t.hopeful, t.task_index, t.step_slug, t.last) end,
+       then format('attempt %s at task %s of step "%s" has neither failed, expired nor been cancelled, but attempt %s follows',
+                   t.hopeful, t.task_index, t.step_slug, t.last) end,
   case when t.attempts is null
-        then format('task %s of step "%s" is live but has no attempt', t.task_index, t.step_slug)
-        when t.live_status is null and t.status in ('queued', 'started')
-        then format('attempt %s at task %s of step "%s" is %s but the task is not live',
-                    t.last, t.task_index, t.step_slug, t.status)
-        when t.live_attempt <> t.last
-        then format('task %s of step "%s" is live with attempt %s, but attempt %s is the latest',
-                    t.task_index, t.step_slug, t.live_attempt, t.last)
-        when t.status <> case when t.live_status = 'started' then 'started'
-                              when t.live_status is not null then 'queued' end
-        then format('task %s of step "%s" is %s but its latest attempt is %s',
-                    t.task_index, t.step_slug, t.live_status, t.status) end,
+       then format('task %s of step "%s" is live but has no attempt', t.task_index, t.step_slug)
+       when t.live_status is null and t.status in ('queued', 'started')
+       then format('attempt %s at task %s of step "%s" is %s but the task is not live',
+                   t.last, t.task_index, t.step_slug, t.status)
+       when t.live_attempt <> t.last
+       then format('task %s of step "%s" is live with attempt %s, but attempt %s is the latest',
+                   t.task_index, t.step_slug, t.live_attempt, t.last)
+       when t.status <> case when t.live_status = 'started' then 'started'
+                             when t.live_status is not null then 'queued' end
+       then format('task %s of step "%s" is %s but its latest attempt is %s',
+                   t.task_index, t.step_slug, t.live_status, t.status) end,
   case when s.run_status = 'pending' and t.live_status is null and t.status <> 'queued'
-        then format('task %s of step "%s" has ended but the run is pending', t.task_index, t.step_slug) end
+       then format('task %s of step "%s" has ended but the run is pending', t.task_index, t.step_slug) end
 ]) c(problem)
 where c.problem is not null
 union all
@@ -210,27 +210,27 @@ left join version_steps p
   on p.flow_slug = r.flow_slug and p.flow_version = r.flow_version and p.step_slug = l.step_slug
 cross join lateral unnest(array[
   case when r.run_id is null
-        then format('task %s of step "%s" is live but its run does not exist', l.task_index, l.step_slug)
-        when (l.flow_slug, l.flow_version, l.definition_id, l.priority)
-             is distinct from (r.flow_slug, r.flow_version, r.definition_id, r.priority)
-        then format('live task %s of step "%s" differs from its run in flow, version, definition or priority',
-                    l.task_index, l.step_slug) end,
+       then format('task %s of step "%s" is live but its run does not exist', l.task_index, l.step_slug)
+       when (l.flow_slug, l.flow_version, l.definition_id, l.priority)
+            is distinct from (r.flow_slug, r.flow_version, r.definition_id, r.priority)
+       then format('live task %s of step "%s" differs from its run in flow, version, definition or priority',
+                   l.task_index, l.step_slug) end,
   case when (l.step_index, l.executor, l.queue, l.timeout) <> (p.step_index, p.executor, p.queue, p.timeout)
-        then format('live task %s of step "%s" differs from its step in index, executor, queue or timeout',
-                    l.task_index, l.step_slug) end,
+       then format('live task %s of step "%s" differs from its step in index, executor, queue or timeout',
+                   l.task_index, l.step_slug) end,
   case when (l.item is not null) <> (p.step_type = 'map')
-        then format('live task %s of step "%s" has %s', l.task_index, l.step_slug,
-                    case when l.item is null then 'no item though the step is a map' else 'an item though the step is single' end) end,
+       then format('live task %s of step "%s" has %s', l.task_index, l.step_slug,
+                   case when l.item is null then 'no item though the step is a map' else 'an item though the step is single' end) end,
   case when (l.lease is not null) <> (l.status = 'started' and l.executor <> 'external')
-        then format('live task %s of step "%s" is %s %s a lease', l.task_index, l.step_slug, l.status,
-                    case when l.lease is null then 'without' else 'with' end) end,
+       then format('live task %s of step "%s" is %s %s a lease', l.task_index, l.step_slug, l.status,
+                   case when l.lease is null then 'without' else 'with' end) end,
   case when l.executor = 'external' and l.status <> 'started'
-        then format('live task %s of external step "%s" is %s', l.task_index, l.step_slug, l.status) end,
+       then format('live task %s of external step "%s" is %s', l.task_index, l.step_slug, l.status) end,
   case when l.first_attempt not between 1 and l.attempt
-        then format('the budget of live task %s of step "%s" begins with attempt %s, but attempt %s is the latest',
-                    l.task_index, l.step_slug, l.first_attempt, l.attempt) end,
+       then format('the budget of live task %s of step "%s" begins with attempt %s, but attempt %s is the latest',
+                   l.task_index, l.step_slug, l.first_attempt, l.attempt) end,
   case when r.status = 'pending' and l.ready_at < r.start_at
-        then format('live task %s of step "%s" is ready before the start of its run', l.task_index, l.step_slug) end
+       then format('live task %s of step "%s" is ready before the start of its run', l.task_index, l.step_slug) end
 ]) c(problem)
 where c.problem is not null
 order by 1, 2

@@ -1,5 +1,6 @@
 -- Claims the next tasks of a queue. Returns whether the run is large (then without the task), the task, whether it
--- opens its run, and the task's parts.
+-- opens its run, the task's parts, and how many attempts were found to be marked as started: one that was queued after
+-- this statement began is invisible to it, though its live row is not.
 -- OFFSET 0 keeps the planner from looking at every state of the run for the few that are deps.
 -- Updates live rows, skipping those that someone else holds, and their attempts.
 with next as materialized (
@@ -24,6 +25,7 @@ with next as materialized (
   update pgflow.step_tasks h set status = 'started', started_at = $3, worker_id = $5
   from leased l
   where h.run_id = l.run_id and h.step_slug = l.step_slug and h.task_index = l.task_index and h.attempt = l.attempt
+  returning 1
 )
 select r.large,
        row(l.run_id, l.flow_slug, l.step_slug, l.task_index, l.attempt,
@@ -43,7 +45,8 @@ select r.large,
                            and d.to_step_slug = l.step_slug) i)
            end,
            l.lease, l.lease_expires_at)::pgflow.claimed_task,
-       l.opens_run, l.run_id, l.flow_slug::text, l.step_slug::text, l.task_index, l.attempt, l.lease, l.lease_expires_at
+       l.opens_run, l.run_id, l.flow_slug::text, l.step_slug::text, l.task_index, l.attempt, l.lease, l.lease_expires_at,
+       (select count(*) from history)
 from leased l
 join pgflow.runs r on r.run_id = l.run_id
 order by l.place

@@ -2,7 +2,7 @@
 call t.flow('cancel', '[{"step_slug": "a"}, {"step_slug": "b"}, {"step_slug": "c", "deps_slugs": ["a"]}, {"step_slug": "m", "step_type": "map"},
                         {"step_slug": "skipped", "required_input_pattern": {"x": 1}}, {"step_slug": "ext", "executor": "external"}]');
 select pgflow.run_flow('cancel', '[1, 2]') as run \gset
-select step_slug, task_index from t.claim('cancel', 3);
+select step_slug, task_index from t.claim('cancel', 3) order by 1;
 select * from t.complete(:'run', 'a', '1');
 -- Unfinished steps and attempts become cancelled; what is finished stays.
 select status, output, error_message, finished_at is not null as finished from pgflow.cancel_run(:'run', 'changed our minds');

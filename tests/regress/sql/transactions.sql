@@ -73,10 +73,8 @@ select * from t.run(:'run');
 
 -- Read only: what writes is 25006, what reads works.
 begin read only;
-call t.fails($$select pgflow.run_flow('tx')$$);
-call t.fails($$select pgflow.create_flow('tx_new')$$);
-call t.fails($$select pgflow.claim_step_tasks('tx')$$);
-call t.fails($$select pgflow.complete_step_task($1, 'a')$$, :'run');
+select call, t.sqlstate('select pgflow.' || call, :'run')
+from (values ('run_flow(''tx'')'), ('create_flow(''tx_new'')'), ('claim_step_tasks(''tx'')'), ('complete_step_task($1, ''a'')')) v (call);
 select pgflow.get_run(:'run') #>> '{run,status}' as status;
 select pgflow.flow_graph('tx') ->> 'version' as version;
 select * from pgflow.check_integrity();
