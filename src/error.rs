@@ -69,14 +69,6 @@ pub enum Error {
 pub type Result<T> = std::result::Result<T, Error>;
 
 impl Error {
-    pub fn invalid(message: impl Into<String>) -> Self {
-        Self::Invalid {
-            message: message.into(),
-            detail: None,
-            hint: None,
-        }
-    }
-
     pub fn invalid_with_hint(message: impl Into<String>, hint: impl Into<String>) -> Self {
         Self::Invalid {
             message: message.into(),

@@ -4,6 +4,12 @@
 //! the state diagram. [`model`] holds the rules, in plain Rust. [`store`] is the only place that speaks to PostgreSQL.
 //! What is stored stands in `sql/`.
 
+// Tests may fail loudly.
+#![cfg_attr(
+    any(test, feature = "pg_test"),
+    allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)
+)]
+
 use pgrx::prelude::*;
 
 mod api;

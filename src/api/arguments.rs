@@ -28,8 +28,10 @@ pub fn seconds(argument: &str, value: Option<i32>, least: i32) -> Result<Option<
 
 /// An array without null elements.
 pub fn no_nulls(argument: &str, values: Vec<Option<String>>) -> Result<Vec<String>> {
-    values
-        .into_iter()
-        .collect::<Option<_>>()
-        .ok_or_else(|| Error::invalid(format!("{argument} has a null element")))
+    values.into_iter().collect::<Option<_>>().ok_or_else(|| {
+        Error::invalid_with_hint(
+            format!("{argument} has a null element"),
+            "Every element is a slug.",
+        )
+    })
 }

@@ -100,7 +100,7 @@ fn complete_step(
     output: default!(Option<Json>, "NULL"),
 ) -> Composite<TaskReceipt> {
     enter(|session| {
-        receipt::of_one(complete_step::complete_step(
+        receipt::of_one(&complete_step::complete_step(
             session,
             required("run_id", run_id)?,
             required("step_slug", step_slug)?,

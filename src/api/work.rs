@@ -13,8 +13,6 @@ use crate::model::RunId;
 use crate::store::value::{ClaimedTask, TaskReceipt};
 use crate::store::{Composite, Json, Session, enter};
 
-const _: () = assert!(MAX_RUN_LOCKS <= 1000);
-
 /// Hands out ready tasks of a queue, each with a lease.
 #[pg_extern(schema = "pgflow")]
 #[search_path(pg_catalog, pg_temp)]
@@ -84,7 +82,7 @@ fn extend_step_task(
     enter(|session| {
         let task = task_key(run_id, step_slug, task_index)?;
         let lease_seconds = seconds("lease_seconds", lease_seconds, 1)?;
-        receipt::of_one(extend::extend(session, task, lease, lease_seconds)?)
+        receipt::of_one(&extend::extend(session, task, lease, lease_seconds)?)
     })
 }
 
@@ -109,7 +107,7 @@ fn release_step_task(
 fn settle_step_tasks(results: Option<Json>) -> SetOfIterator<'static, Composite<TaskReceipt>> {
     SetOfIterator::new(enter(|session| {
         let batch = results::read(required("results", results)?)?;
-        receipt::rows(&settle::settle(session, batch)?)
+        receipt::rows(&settle::settle(session, &batch)?)
     }))
 }
 
@@ -124,10 +122,11 @@ fn settle_and_claim(
     worker_id: default!(Option<&str>, "NULL"),
 ) -> SetOfIterator<'static, Composite<ClaimedTask>> {
     SetOfIterator::new(enter(|session| {
-        let request = claim_request(queue, max_tasks, lease_seconds, worker_id)?;
+        let mut request = claim_request(queue, max_tasks, lease_seconds, worker_id)?;
         let batch = results::read(required("results", results)?)?;
         if !batch.is_empty() {
-            settle::settle(session, batch)?;
+            request.run_locks -= batch.len();
+            settle::settle(session, &batch)?;
         }
         claim::claim(session, &request)
     }))
@@ -155,6 +154,7 @@ fn claim_request<'a>(
         )?,
         lease_seconds: seconds("lease_seconds", lease_seconds, 1)?,
         worker_id,
+        run_locks: MAX_RUN_LOCKS,
     })
 }
 
@@ -181,5 +181,5 @@ fn settle_one(
         lease,
         verdict,
     };
-    receipt::of_one(settle::settle(session, vec![settlement])?)
+    receipt::of_one(&settle::settle(session, &[settlement])?)
 }

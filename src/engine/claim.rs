@@ -45,6 +45,8 @@ pub struct Request<'a> {
     /// Seconds; `None` is the timeout of each task's step.
     pub lease_seconds: Option<i32>,
     pub worker_id: Option<&'a str>,
+    /// How many runs the call may still lock.
+    pub run_locks: usize,
 }
 
 /// Claims up to `max_tasks` ready tasks of a queue.
@@ -228,7 +230,8 @@ fn expire(session: &Session, request: &Request) -> Result<bool> {
         settle::settle_locked(session, &again)?;
         event::tasks_ready(request.queue);
     }
-    for (settlement, _) in last {
+    // The others are left for the next claimer.
+    for (settlement, _) in last.into_iter().take(request.run_locks) {
         settle_without_waiting(session, settlement)?;
     }
     Ok(!again.is_empty())

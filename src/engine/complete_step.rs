@@ -33,5 +33,5 @@ pub fn complete_step(
         lease: None,
         verdict: Verdict::Complete(output),
     };
-    settle::settle(session, vec![settlement])
+    settle::settle(session, &[settlement])
 }

@@ -2,7 +2,7 @@
 
 use pgrx::datum::Interval;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, quoted};
 use crate::model::RunId;
 use crate::statements;
 use crate::store::{Instant, Session, lock};
@@ -17,10 +17,17 @@ statements! {
 /// Run ids sort by time, so the walk along the primary key ends at the first id that is too young to have ended then.
 pub fn prune_runs(session: &Session, older_than: Interval, max_runs: i32) -> Result<i64> {
     lock::share_runs_table()?;
-    let horizon: Instant = PRUNE_HORIZON
-        .first(&[&session.now, &older_than], |row| Ok(row.opt(1)))?
-        .flatten()
-        .ok_or_else(|| Error::invalid("older_than is negative"))?;
+    let (horizon, given) = PRUNE_HORIZON
+        .first(&[&session.now, &older_than], |row| {
+            Ok((row.opt::<Instant>(1), row.get::<String>(2)?))
+        })?
+        .unwrap_or_default();
+    let horizon = horizon.ok_or_else(|| {
+        Error::invalid_with_hint(
+            format!("older_than {} is out of range", quoted(&given)),
+            "It must be from nothing to a thousand years.",
+        )
+    })?;
     let youngest = RunId::least_at(horizon.unix_millis() + 1);
     Ok(PRUNE_RUNS
         .first(&[&youngest, &horizon, &i64::from(max_runs)], |row| {

@@ -75,7 +75,7 @@ pub fn rows(receipts: &[Receipt]) -> Result<Vec<Composite<TaskReceipt>>> {
 }
 
 /// The receipt of a call about one task: one that does not exist is an error.
-pub fn of_one(receipts: Vec<Receipt>) -> Result<Composite<TaskReceipt>> {
+pub fn of_one(receipts: &[Receipt]) -> Result<Composite<TaskReceipt>> {
     let receipt = receipts
         .first()
         .ok_or_else(|| Error::Internal("a settlement has no receipt".into()))?;
@@ -97,7 +97,7 @@ pub fn of_one(receipts: Vec<Receipt>) -> Result<Composite<TaskReceipt>> {
             format!("Step \"{step_slug}\" has no task {task_index}."),
         ));
     }
-    rows(&receipts)?
+    rows(receipts)?
         .into_iter()
         .next()
         .ok_or_else(|| Error::Internal("a receipt has no row".into()))

@@ -31,7 +31,7 @@ const MEMBERS: [&str; 9] = [
 pub fn read(results: Json) -> Result<Vec<Settlement>> {
     let rows = EXPAND_RESULTS.query(&[&results, &MAX_RESULTS], read_row)?;
     rows.into_iter()
-        .map(|row| row.and_then(|element| element.settlement()))
+        .map(|row| row.and_then(Element::settlement))
         .collect()
 }
 
@@ -63,8 +63,8 @@ fn read_row(row: &Row) -> Result<Result<Element>> {
     }
     if let Some(unknown) = row.opt::<String>(3) {
         return Ok(Err(malformed(
-            &format!("{path}.{unknown}"),
-            "is not a member of a result",
+            &path,
+            &format!("has an unknown member {}", quoted(&unknown)),
         )));
     }
     let mut element = Element {
@@ -120,7 +120,8 @@ impl Element {
         if retry_after
             .is_some_and(|seconds| !(0..=crate::engine::LONGEST_SECONDS).contains(&seconds))
         {
-            return Err(self.fault(6, "is out of range"));
+            let given = self.members[6].text.as_deref().unwrap_or_default();
+            return Err(self.fault(6, &format!("{} is out of range", quoted(given))));
         }
         Ok(match message {
             Some(message) => Verdict::Fail {

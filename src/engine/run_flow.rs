@@ -8,7 +8,8 @@ use std::collections::HashMap;
 use std::rc::Rc;
 
 use super::advance::{Advance, MovingRun};
-use super::{LARGEST_JSON, definitions, start};
+use super::start::{self, Places};
+use super::{LARGEST_JSON, definitions};
 use crate::error::{Error, Result, quoted};
 use crate::model::{Definition, RunId, StepNo, StepType};
 use crate::statements;
@@ -63,14 +64,11 @@ pub fn run_flow(session: &Session, request: &Request) -> Result<Vec<RunId>> {
     )?;
 
     let not_before = request.start_at.filter(|&start_at| start_at > session.now);
-    // Single steps that need no further look begin in the row that is inserted; all other roots go the general way.
-    let at_once = |no: StepNo| {
-        let step = &definition.steps[no];
-        step.deps.is_empty()
-            && step.step_type == StepType::Single
-            && !step.manual
-            && !step.has_condition
-    };
+    // Roots that need no further look begin in the row that is inserted; if there are others, all go the general way.
+    let is_plain = (definition.steps.iter())
+        .filter(|step| step.deps.is_empty())
+        .all(|step| step.step_type == StepType::Single && !step.manual && !step.has_condition);
+    let at_once = |no: StepNo| is_plain && definition.steps[no].deps.is_empty();
     let slugs: Vec<_> = definition.steps.iter().map(|s| s.slug.as_str()).collect();
     let deps: Vec<_> = (definition.steps.iter())
         .map(|s| i32::try_from(s.deps.len()).unwrap_or(i32::MAX))
@@ -114,7 +112,8 @@ pub fn run_flow(session: &Session, request: &Request) -> Result<Vec<RunId>> {
             }
         }
     }
-    start::start_singles(&mut advance, &singles, false)?;
+    let places = Places::of(&advance, singles.iter().map(|&step| (step, 1)).collect());
+    start::start_singles(&mut advance, &singles, &places, false)?;
     advance.drive()?;
     Ok(ids)
 }
@@ -131,7 +130,7 @@ fn initial_status(definition: &Definition, not_before: Option<Instant>) -> &'sta
 
 /// The size in bytes from which a payload or an output makes its run `large`.
 pub fn largest_part(definition: &Definition) -> i64 {
-    i64::try_from(LARGEST_JSON / definition.widest()).unwrap_or(i64::MAX)
+    i64::try_from(LARGEST_JSON / definition.widest).unwrap_or(i64::MAX)
 }
 
 /// The latest version of a flow, frozen from now on.
@@ -175,7 +174,10 @@ pub fn check_payloads(definition: &Definition, payloads: JsonArray) -> Result<()
     })?;
     match (bad, root_map) {
         (None, _) => Ok(()),
-        (Some((ordinal, None)), _) => Err(Error::invalid(format!("payload {ordinal} is null"))),
+        (Some((ordinal, None)), _) => Err(Error::invalid_with_hint(
+            format!("payload {ordinal} is null"),
+            "A payload is a JSON value; JSON null is one.",
+        )),
         (Some((_, Some(kind))), root_map) => Err(Error::invalid_with_hint(
             format!("payload is of type \"{kind}\" and not an array"),
             format!(

@@ -60,7 +60,7 @@ pub struct Settlement {
 }
 
 /// Takes results and returns a receipt for each, in the same order.
-pub fn settle(session: &Session, batch: Vec<Settlement>) -> Result<Vec<Receipt>> {
+pub fn settle(session: &Session, batch: &[Settlement]) -> Result<Vec<Receipt>> {
     if batch.len() > MAX_RUN_LOCKS {
         return Err(Error::invalid_with_hint(
             format!("a batch of {} results is too large", batch.len()),
@@ -69,7 +69,7 @@ pub fn settle(session: &Session, batch: Vec<Settlement>) -> Result<Vec<Receipt>>
     }
     lock::share_runs_table()?;
     lock::lock_runs(batch.iter().map(|settlement| settlement.task.run_id));
-    settle_locked(session, &batch)
+    settle_locked(session, batch)
 }
 
 /// A task of the batch that may be settled: its live row, locked.

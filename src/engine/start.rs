@@ -4,6 +4,8 @@
 //! completes at once; everything else gets its tasks. Elements of a map are taken out of their array once, here, and
 //! each lies beside its task: no task reads the whole array.
 
+use std::collections::HashMap;
+
 use super::advance::{Advance, RunNo, Skip, SkipReason};
 use super::event;
 use crate::error::Result;
@@ -33,8 +35,33 @@ pub fn start(advance: &mut Advance, steps: Vec<(RunNo, StepNo)>) -> Result<()> {
     let (maps, singles): (Vec<_>, Vec<_>) = steps.into_iter().partition(|&(run, step)| {
         advance.runs[run].definition.steps[step].step_type == StepType::Map
     });
-    start_singles(advance, &singles, true)?;
-    start_maps(advance, maps)
+    let maps = measure_maps(advance, maps)?;
+    let sizes = (singles.iter().map(|&step| (step, 1)))
+        .chain(maps.iter().map(|map| (map.step, map.size)))
+        .collect();
+    let places = Places::of(advance, sizes);
+    start_singles(advance, &singles, &places, true)?;
+    start_maps(advance, &maps, &places)
+}
+
+/// Where the tasks of each step stand among all tasks that their run starts in their queue at one moment: in the order
+/// of the steps' definition.
+pub struct Places(HashMap<(RunNo, StepNo), i64>);
+
+impl Places {
+    /// From the number of tasks of each step.
+    pub fn of(advance: &Advance, mut sizes: Vec<((RunNo, StepNo), i32)>) -> Self {
+        sizes.sort_unstable();
+        let mut next: HashMap<(RunNo, &str), i64> = HashMap::new();
+        let mut places = HashMap::with_capacity(sizes.len());
+        for ((run, step), size) in sizes {
+            let queue = advance.runs[run].definition.steps[step].queue.as_str();
+            let place = next.entry((run, queue)).or_default();
+            places.insert((run, step), *place);
+            *place += i64::from(size);
+        }
+        Self(places)
+    }
 }
 
 /// Returns the steps that may start; the others are skipped or failed as they say.
@@ -95,12 +122,14 @@ fn check_conditions(
 pub fn start_singles(
     advance: &mut Advance,
     steps: &[(RunNo, StepNo)],
+    places: &Places,
     pending: bool,
 ) -> Result<()> {
     if steps.is_empty() {
         return Ok(());
     }
     let tasks = Tasks::of(advance, steps);
+    let places: Vec<_> = steps.iter().map(|step| places.0[step]).collect();
     START_SINGLES.execute(&[
         &tasks.keys.runs,
         &tasks.keys.steps,
@@ -118,6 +147,7 @@ pub fn start_singles(
         &tasks.expires_at,
         &advance.session.now,
         &pending,
+        &places,
     ])?;
     tasks.tell();
     for &(run, step) in steps {
@@ -126,9 +156,18 @@ pub fn start_singles(
     Ok(())
 }
 
-fn start_maps(advance: &mut Advance, steps: Vec<(RunNo, StepNo)>) -> Result<()> {
+/// A map that has tasks.
+struct FullMap {
+    step: (RunNo, StepNo),
+    /// The dep that its elements come from; `None` for the payload.
+    source: Option<String>,
+    size: i32,
+}
+
+/// Completes maps over nothing and returns the others.
+fn measure_maps(advance: &mut Advance, steps: Vec<(RunNo, StepNo)>) -> Result<Vec<FullMap>> {
     if steps.is_empty() {
-        return Ok(());
+        return Ok(Vec::new());
     }
     let keys = Keys::of(advance, &steps);
     let sources: Vec<Option<String>> = steps
@@ -143,21 +182,30 @@ fn start_maps(advance: &mut Advance, steps: Vec<(RunNo, StepNo)>) -> Result<()> 
     let mut failures = Vec::new();
     let mut empty = Vec::new();
     let mut full = Vec::new();
-    for (((run, step), source), size) in steps.into_iter().zip(sources).zip(sizes) {
+    for ((step, source), size) in steps.into_iter().zip(sources).zip(sizes) {
         match size {
-            Some(0) => empty.push((run, step)),
-            Some(size) => full.push(((run, step), source, size)),
-            None => failures.push((run, step, "the map's source is not an array".to_owned())),
+            Some(0) => empty.push(step),
+            Some(size) => full.push(FullMap { step, source, size }),
+            None => failures.push((
+                step.0,
+                step.1,
+                "the map's source is not an array".to_owned(),
+            )),
         }
     }
     advance.fail_steps(failures)?;
     complete_empty_maps(advance, &empty)?;
-    if full.is_empty() {
+    Ok(full)
+}
+
+fn start_maps(advance: &mut Advance, maps: &[FullMap], places: &Places) -> Result<()> {
+    if maps.is_empty() {
         return Ok(());
     }
-    let steps: Vec<_> = full.iter().map(|map| map.0).collect();
-    let sources: Vec<_> = full.iter().map(|map| map.1.clone()).collect();
-    let sizes: Vec<_> = full.iter().map(|map| map.2).collect();
+    let steps: Vec<_> = maps.iter().map(|map| map.step).collect();
+    let sources: Vec<_> = maps.iter().map(|map| map.source.clone()).collect();
+    let sizes: Vec<_> = maps.iter().map(|map| map.size).collect();
+    let places: Vec<_> = steps.iter().map(|step| places.0[step]).collect();
     let tasks = Tasks::of(advance, &steps);
     START_MAPS.execute(&[
         &tasks.keys.runs,
@@ -177,6 +225,7 @@ fn start_maps(advance: &mut Advance, steps: Vec<(RunNo, StepNo)>) -> Result<()> 
         &advance.session.now,
         &sources,
         &sizes,
+        &places,
     ])?;
     tasks.tell();
     for (run, step) in steps {

@@ -88,6 +88,8 @@ pub struct Definition {
     pub output_step: Option<StepNo>,
     /// The output step that the version names and does not have.
     pub missing_output_step: Option<String>,
+    /// The largest number of values that are ever put together: an input of a step, or the output of a run.
+    pub widest: usize,
     /// In the order of `index`.
     pub steps: Vec<Step>,
     by_slug: HashMap<String, StepNo>,
@@ -116,6 +118,8 @@ impl Definition {
             .enumerate()
             .map(|(no, step)| (step.slug.clone(), no))
             .collect();
+        let inputs = steps.iter().map(|step| step.deps.len() + 1).max();
+        let leaves = steps.iter().filter(|step| step.is_leaf()).count();
         let output_step = output_step_slug.and_then(|slug| by_slug.get(slug).copied());
         Self {
             id,
@@ -123,6 +127,7 @@ impl Definition {
             version,
             max_delay,
             output_step,
+            widest: inputs.unwrap_or(1).max(leaves),
             missing_output_step: (output_step_slug.filter(|_| output_step.is_none()))
                 .map(str::to_owned),
             steps,
@@ -136,12 +141,6 @@ impl Definition {
 
     pub fn leaves(&self) -> impl Iterator<Item = StepNo> + '_ {
         (0..self.steps.len()).filter(|&no| self.steps[no].is_leaf())
-    }
-
-    /// The largest number of values that are ever put together: an input of a step, or the output of a run.
-    pub fn widest(&self) -> usize {
-        let inputs = self.steps.iter().map(|step| step.deps.len() + 1).max();
-        inputs.unwrap_or(1).max(self.leaves().count())
     }
 
     /// Everything that is reached from `from` along the edges, each step once, `from` not included.

@@ -91,17 +91,6 @@ impl Reader {
             return None;
         }
         shape::check_edges(&steps, place_in_step, &mut self.problems);
-        if let Some(output) = &options.output_step_slug
-            && slug::check(output).is_ok()
-            && !steps.iter().any(|step| step.step_slug == *output)
-        {
-            let fault = Fault::new(
-                format!("unknown step {}", quoted(output)),
-                "\"output_step_slug\" names one of the steps.",
-            );
-            self.report("$.output_step_slug", fault);
-        }
-
         let mut document = Document {
             flow_slug,
             description,

@@ -12,7 +12,7 @@ use super::slug;
 use crate::error::quoted;
 
 /// The most steps and deps a version may have.
-pub const MOST_STEPS: usize = 10_000;
+pub const MOST_STEPS: usize = 20_000;
 pub const MOST_DEPS: usize = 1_000_000;
 
 /// Stands for a name that could not be read and has been reported; no text of PostgreSQL has a zero byte.

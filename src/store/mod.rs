@@ -1,6 +1,8 @@
 //! The only place that speaks to PostgreSQL: the door every call comes through, kept statements, values that pass
 //! unparsed, locks, and the wake-up call to workers. Nothing here knows a rule of the engine.
 
+#![allow(unsafe_code)]
+
 pub mod door;
 pub mod lock;
 pub mod role;
@@ -10,7 +12,6 @@ pub mod value;
 pub mod wake;
 
 #[cfg(any(test, feature = "pg_test"))]
-#[pgrx::pg_schema]
 mod tests;
 
 pub use door::{Session, enter};

@@ -71,6 +71,7 @@ impl Statement {
         // SAFETY: pushed and popped in pairs; an error unwinds the stack with the transaction.
         unsafe { pg_sys::PushActiveSnapshot(pg_sys::GetLatestSnapshot()) };
         let rows = self.run(parameters, true, read);
+        // SAFETY: what was pushed above.
         unsafe { pg_sys::PopActiveSnapshot() };
         rows
     }

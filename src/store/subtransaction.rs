@@ -30,15 +30,10 @@ pub fn attempt<T>(
         pg_sys::BeginInternalSubTransaction(std::ptr::null());
         pg_sys::MemoryContextSwitchTo(context);
 
-        let outcome = PgTryBuilder::new(AssertUnwindSafe(|| work().map(Ok)))
-            .catch_others(|error| match error {
-                CaughtError::PostgresError(ref report)
-                    if expected.contains(&report.sql_error_code()) =>
-                {
-                    Ok(Err(report.message().to_owned()))
-                }
-                other => other.rethrow(),
-            })
+        #[allow(clippy::result_large_err)]
+        let outcome = PgTryBuilder::new(AssertUnwindSafe(|| Ok(work())))
+            .catch_others(Err)
+            .catch_rust_panic(Err)
             .execute();
 
         if matches!(outcome, Ok(Ok(_))) {
@@ -48,6 +43,15 @@ pub fn attempt<T>(
         }
         pg_sys::MemoryContextSwitchTo(context);
         pg_sys::CurrentResourceOwner = owner;
-        outcome
+        match outcome {
+            Ok(done) => done.map(Ok),
+            Err(CaughtError::PostgresError(report))
+                if expected.contains(&report.sql_error_code()) =>
+            {
+                Ok(Err(report.message().to_owned()))
+            }
+            // Only now: whoever catches it further out must not find a subtransaction that nobody ends.
+            Err(unexpected) => unexpected.rethrow(),
+        }
     }
 }

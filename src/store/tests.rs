@@ -1,32 +1,35 @@
 //! Tests of the border that need a server. Built into the library only for `cargo pgrx test`.
 
-use pgrx::pg_sys::errcodes::PgSqlErrorCode;
-use pgrx::prelude::*;
-use pgrx::{IntoDatum, JsonB};
+// pgrx wants the schema of test functions as an inline module.
+#[pgrx::pg_schema]
+mod tests {
+    use pgrx::pg_sys::errcodes::PgSqlErrorCode;
+    use pgrx::prelude::*;
+    use pgrx::{IntoDatum, JsonB};
 
-use super::{Instant, Json, JsonArray, Statement, enter, lock, subtransaction};
-use crate::error::Error;
-use crate::model::RunId;
+    use super::super::{Instant, Json, JsonArray, Statement, enter, lock, role, subtransaction};
+    use crate::error::Error;
+    use crate::model::RunId;
 
-static DIVIDE: Statement = Statement::new("divide", "select 10 / $1");
-static LOCKS_HELD: Statement = Statement::new(
-    "locks_held",
-    "select count(*) from pg_locks where locktype = 'advisory' and pid = pg_backend_pid()",
-);
-static USER_AND_SETTING: Statement = Statement::new(
-    "user_and_setting",
-    "select current_user::text, current_setting('enable_seqscan')",
-);
+    static DIVIDE: Statement = Statement::new("divide", "select 10 / $1");
+    static LOCKS_HELD: Statement = Statement::new(
+        "locks_held",
+        "select count(*) from pg_locks where locktype = 'advisory' and pid = pg_backend_pid()",
+    );
+    static USER_AND_SETTING: Statement = Statement::new(
+        "user_and_setting",
+        "select current_user::text, current_setting('enable_seqscan')",
+    );
 
-fn text(query: &str) -> String {
-    Spi::get_one::<String>(query)
-        .expect("the query runs")
-        .expect("the result is not null")
-}
+    fn text(query: &str) -> String {
+        Spi::get_one::<String>(query)
+            .expect("the query runs")
+            .expect("the result is not null")
+    }
 
-/// The SQLSTATE, message, detail and hint of what `call` raises.
-fn error_of(call: &str) -> String {
-    Spi::run(
+    /// The SQLSTATE, message, detail and hint of what `call` raises.
+    fn error_of(call: &str) -> String {
+        Spi::run(
         "create function pg_temp.error_of(call text) returns text language plpgsql as $$
          declare message text; detail text; hint text;
          begin
@@ -38,159 +41,170 @@ fn error_of(call: &str) -> String {
          end $$",
     )
     .expect("the function is made");
-    text(&format!(
-        "select pg_temp.error_of({})",
-        pgrx::spi::quote_literal(call)
-    ))
-}
+        text(&format!(
+            "select pg_temp.error_of({})",
+            spi::quote_literal(call)
+        ))
+    }
 
-fn json(value: &str) -> Json {
-    let value = JsonB(serde_json::from_str(value).expect("valid JSON"));
-    Json(value.into_datum().expect("a datum"))
-}
+    fn refusal() -> Error {
+        Error::run_not_found("that")
+    }
 
-#[pg_test]
-fn an_unknown_flow_is_pt404_with_a_constant_message() {
-    assert_eq!(
-        error_of("select pgflow.run_flow('nope')"),
-        "PT404 | flow not found | There is no flow \"nope\"."
-    );
-}
+    fn json(value: &str) -> Json {
+        let value = JsonB(serde_json::from_str(value).expect("valid JSON"));
+        Json(value.into_datum().expect("a datum"))
+    }
 
-#[pg_test]
-fn a_conflict_is_pt409() {
-    Spi::run("select pgflow.create_flow('f'); select pgflow.run_flow('f')").expect("a run");
-    let error = error_of("select pgflow.delete_flow('f')");
-    assert!(error.starts_with("PT409 | "), "{error}");
-}
+    #[pg_test]
+    fn an_unknown_flow_is_pt404_with_a_constant_message() {
+        assert_eq!(
+            error_of("select pgflow.run_flow('nope')"),
+            "PT404 | flow not found | There is no flow \"nope\"."
+        );
+    }
 
-#[pg_test]
-fn a_null_argument_is_22004() {
-    let error = error_of("select pgflow.run_flow(null)");
-    assert!(
-        error.starts_with("22004 | argument \"flow_slug\" must not be null"),
-        "{error}"
-    );
-}
+    #[pg_test]
+    fn a_conflict_is_pt409() {
+        Spi::run("select pgflow.create_flow('f'); select pgflow.run_flow('f')").expect("a run");
+        let error = error_of("select pgflow.delete_flow('f')");
+        assert!(error.starts_with("PT409 | "), "{error}");
+    }
 
-#[pg_test]
-fn an_error_of_postgres_keeps_its_sqlstate() {
-    assert!(
-        error_of("select pgflow.run_flow('f', '{')").starts_with("22P02 | "),
-        "invalid JSON is PostgreSQL's to refuse"
-    );
-}
+    #[pg_test]
+    fn a_null_argument_is_22004() {
+        let error = error_of("select pgflow.run_flow(null)");
+        assert!(
+            error.starts_with("22004 | argument \"flow_slug\" must not be null"),
+            "{error}"
+        );
+    }
 
-#[pg_test]
-fn rights_and_settings_hold_inside_and_are_given_back() {
-    Spi::run("create role stranger; grant usage on schema pgflow to stranger; set role stranger")
+    #[pg_test]
+    fn an_error_of_postgres_keeps_its_sqlstate() {
+        assert!(
+            error_of("select pgflow.run_flow('f', '{')").starts_with("22P02 | "),
+            "invalid JSON is PostgreSQL's to refuse"
+        );
+    }
+
+    #[pg_test]
+    fn rights_and_settings_hold_inside_and_are_given_back() {
+        Spi::run(
+            "create role stranger; grant usage on schema pgflow to stranger; set role stranger",
+        )
         .expect("a role");
-    let inside = enter(|session| {
-        assert_eq!(super::role::name(session.caller), "stranger");
-        USER_AND_SETTING.first(&[], |row| {
-            Ok((row.get::<String>(1)?, row.get::<String>(2)?))
-        })
-    });
-    let owner = text("select nspowner::regrole::text from pg_namespace where nspname = 'pgflow'");
-    assert_eq!(inside, Some((owner, "off".to_owned())));
-    assert_eq!(
-        text("select current_user || ' ' || current_setting('enable_seqscan')"),
-        "stranger on"
-    );
-}
-
-#[pg_test]
-fn rights_and_settings_are_given_back_after_an_error() {
-    error_of("select pgflow.run_flow('nope')");
-    assert_eq!(
-        text(
-            "select (current_user = session_user)::text || ' ' || current_setting('enable_seqscan')"
-        ),
-        "true on"
-    );
-}
-
-#[pg_test]
-fn an_expected_failure_is_undone_with_its_locks() {
-    let run = RunId::new();
-    let (outcome, held) = enter(|_| {
-        let outcome = subtransaction::attempt(&[PgSqlErrorCode::ERRCODE_DIVISION_BY_ZERO], || {
-            lock::lock_runs([run]);
-            DIVIDE.first(&[&0], |row| row.get::<i32>(1))
-        })?;
-        Ok((outcome, LOCKS_HELD.first(&[], |row| row.get::<i64>(1))?))
-    });
-    assert_eq!(outcome, Err("division by zero".to_owned()));
-    assert_eq!(held, Some(0));
-}
-
-#[pg_test]
-fn a_success_in_a_subtransaction_stays() {
-    let outcome =
-        enter(|_| subtransaction::attempt(&[], || DIVIDE.first(&[&2], |row| row.get::<i32>(1))));
-    assert_eq!(outcome, Ok(Some(5)));
-}
-
-#[pg_test(error = "division by zero")]
-fn an_unexpected_failure_goes_on() {
-    let _ = enter(|_| {
-        subtransaction::attempt(&[subtransaction::LOCK_NOT_AVAILABLE], || {
-            DIVIDE.first(&[&0], |row| row.get::<i32>(1))
-        })
-    });
-}
-
-#[pg_test]
-fn an_error_of_ours_undoes_a_subtransaction_too() {
-    let held = enter(|_| {
-        let outcome = subtransaction::attempt::<()>(&[], || {
-            lock::lock_runs([RunId::new()]);
-            Err(Error::invalid("no"))
+        let inside = enter(|session| {
+            assert_eq!(role::name(session.caller), "stranger");
+            USER_AND_SETTING.first(&[], |row| {
+                Ok((row.get::<String>(1)?, row.get::<String>(2)?))
+            })
         });
-        assert_eq!(outcome, Err(Error::invalid("no")));
-        LOCKS_HELD.first(&[], |row| row.get::<i64>(1))
-    });
-    assert_eq!(held, Some(0));
-}
+        let owner =
+            text("select nspowner::regrole::text from pg_namespace where nspname = 'pgflow'");
+        assert_eq!(inside, Some((owner, "off".to_owned())));
+        assert_eq!(
+            text("select current_user || ' ' || current_setting('enable_seqscan')"),
+            "stranger on"
+        );
+    }
 
-#[pg_test]
-fn json_is_measured_without_being_read() {
-    let small = json("[1]");
-    let large = json(&format!("[\"{}\"]", "x".repeat(100_000)));
-    assert!(small.size() < 100);
-    assert!((100_000..100_100).contains(&large.size()));
-    assert_eq!(JsonArray::of(small).len(), 1);
-}
+    #[pg_test]
+    fn rights_and_settings_are_given_back_after_an_error() {
+        error_of("select pgflow.run_flow('nope')");
+        assert_eq!(
+            text(
+                "select (current_user = session_user)::text || ' ' || current_setting('enable_seqscan')"
+            ),
+            "true on"
+        );
+    }
 
-#[pg_test]
-fn instants_cross_the_border() {
-    static SECOND: Statement =
-        Statement::new("second", "select timestamptz '1970-01-01 00:00:01+00'");
-    static INFINITY: Statement = Statement::new("infinity", "select timestamptz 'infinity'");
-    let read = |statement: &'static Statement| {
-        enter(|_| statement.first(&[], |row| row.get::<Instant>(1)))
-    };
-    assert_eq!(read(&SECOND).map(Instant::unix_millis), Some(1000));
-    assert_eq!(read(&INFINITY), Some(Instant::INFINITY));
-}
+    #[pg_test]
+    fn an_expected_failure_is_undone_with_its_locks() {
+        let run = RunId::new();
+        let (outcome, held) = enter(|_| {
+            let outcome =
+                subtransaction::attempt(&[PgSqlErrorCode::ERRCODE_DIVISION_BY_ZERO], || {
+                    lock::lock_runs([run]);
+                    DIVIDE.first(&[&0], |row| row.get::<i32>(1))
+                })?;
+            Ok((outcome, LOCKS_HELD.first(&[], |row| row.get::<i64>(1))?))
+        });
+        assert_eq!(outcome, Err("division by zero".to_owned()));
+        assert_eq!(held, Some(0));
+    }
 
-#[pg_test]
-fn a_run_lock_is_what_the_sql_functions_say() {
-    let run = RunId::new();
-    let key = text(&format!("select pgflow_locks.run_key('{run}')::text"));
-    assert_eq!(key, lock::run_key(run).to_string());
-    assert_eq!(
-        text("select pgflow_locks.queue_key('q')::text"),
-        lock::queue_key("q").to_string()
-    );
-}
+    #[pg_test]
+    fn a_success_in_a_subtransaction_stays() {
+        let outcome = enter(|_| {
+            subtransaction::attempt(&[], || DIVIDE.first(&[&2], |row| row.get::<i32>(1)))
+        });
+        assert_eq!(outcome, Ok(Some(5)));
+    }
 
-#[pg_test]
-fn a_kept_plan_survives_a_change_of_its_table() {
-    static COUNT: Statement = Statement::new("count_flows", "select count(*) from pgflow.flows");
-    let count = || enter(|_| COUNT.first(&[], |row| row.get::<i64>(1)));
-    assert_eq!(count(), Some(0));
-    Spi::run("alter table pgflow.flows add column extra int; select pgflow.create_flow('f')")
-        .expect("the table is changed");
-    assert_eq!(count(), Some(1));
+    #[pg_test(error = "division by zero")]
+    fn an_unexpected_failure_goes_on() {
+        let _ = enter(|_| {
+            subtransaction::attempt(&[subtransaction::LOCK_NOT_AVAILABLE], || {
+                DIVIDE.first(&[&0], |row| row.get::<i32>(1))
+            })
+        });
+    }
+
+    #[pg_test]
+    fn an_error_of_ours_undoes_a_subtransaction_too() {
+        let held = enter(|_| {
+            let outcome = subtransaction::attempt::<()>(&[], || {
+                lock::lock_runs([RunId::new()]);
+                Err(refusal())
+            });
+            assert_eq!(outcome, Err(refusal()));
+            LOCKS_HELD.first(&[], |row| row.get::<i64>(1))
+        });
+        assert_eq!(held, Some(0));
+    }
+
+    #[pg_test]
+    fn json_is_measured_without_being_read() {
+        let small = json("[1]");
+        let large = json(&format!("[\"{}\"]", "x".repeat(100_000)));
+        assert!(small.size() < 100);
+        assert!((100_000..100_100).contains(&large.size()));
+        assert_eq!(JsonArray::of(small).len(), 1);
+    }
+
+    #[pg_test]
+    fn instants_cross_the_border() {
+        static SECOND: Statement =
+            Statement::new("second", "select timestamptz '1970-01-01 00:00:01+00'");
+        static INFINITY: Statement = Statement::new("infinity", "select timestamptz 'infinity'");
+        let read = |statement: &'static Statement| {
+            enter(|_| statement.first(&[], |row| row.get::<Instant>(1)))
+        };
+        assert_eq!(read(&SECOND).map(Instant::unix_millis), Some(1000));
+        assert_eq!(read(&INFINITY), Some(Instant::INFINITY));
+    }
+
+    #[pg_test]
+    fn a_run_lock_is_what_the_sql_functions_say() {
+        let run = RunId::new();
+        let key = text(&format!("select pgflow_locks.run_key('{run}')::text"));
+        assert_eq!(key, lock::run_key(run).to_string());
+        assert_eq!(
+            text("select pgflow_locks.queue_key('q')::text"),
+            lock::queue_key("q").to_string()
+        );
+    }
+
+    #[pg_test]
+    fn a_kept_plan_survives_a_change_of_its_table() {
+        static COUNT: Statement =
+            Statement::new("count_flows", "select count(*) from pgflow.flows");
+        let count = || enter(|_| COUNT.first(&[], |row| row.get::<i64>(1)));
+        assert_eq!(count(), Some(0));
+        Spi::run("alter table pgflow.flows add column extra int; select pgflow.create_flow('f')")
+            .expect("the table is changed");
+        assert_eq!(count(), Some(1));
+    }
 }

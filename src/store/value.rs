@@ -97,6 +97,7 @@ impl<T> Composite<T> {
 // SAFETY: the datum is a composite that was copied into the caller's memory context.
 unsafe impl<T> BoxRet for Composite<T> {
     unsafe fn box_into<'fcx>(self, fcinfo: &mut FcInfo<'fcx>) -> Datum<'fcx> {
+        // SAFETY: as above.
         unsafe { fcinfo.return_raw_datum(self.datum) }
     }
 }
@@ -158,6 +159,7 @@ macro_rules! datum_conversions {
         // SAFETY: the SQL type of the argument is the one named by `type_oid`.
         unsafe impl<'fcx> ArgAbi<'fcx> for $type {
             unsafe fn unbox_arg_unchecked(arg: Arg<'_, 'fcx>) -> Self {
+                // SAFETY: as above.
                 unsafe { arg.unbox_arg_using_from_datum::<$type>() }
                     .unwrap_or_else(|| unreachable!("a null argument is unboxed as an Option"))
             }
@@ -167,6 +169,7 @@ macro_rules! datum_conversions {
         unsafe impl BoxRet for $type {
             unsafe fn box_into<'fcx>(self, fcinfo: &mut FcInfo<'fcx>) -> Datum<'fcx> {
                 match self.into_datum() {
+                    // SAFETY: as above.
                     Some(datum) => unsafe { fcinfo.return_raw_datum(datum) },
                     None => fcinfo.return_null(),
                 }
@@ -196,6 +199,7 @@ datum_conversions!(
 datum_conversions!(
     RunId,
     pg_sys::UUIDOID,
+    // SAFETY: the datum is a uuid and not null.
     |datum| unsafe { Uuid::from_datum(datum, false) }.map(|id| Self(*id.as_bytes())),
     |id: Self| Uuid::from_bytes(id.0).into_datum()
 );

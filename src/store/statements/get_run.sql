@@ -13,22 +13,25 @@ select jsonb_build_object(
         'start_mode', p.start_mode,
         'deps_slugs', array(select d.from_step_slug from pgflow.deps d
                             where d.flow_slug = r.flow_slug and d.flow_version = r.flow_version
-                              and d.to_step_slug = s.step_slug
+                              and d.to_step_slug = p.step_slug
                             order by d.from_step_slug),
         -- The steps that a fork kept have no attempts of its own.
         'completed_tasks', case when s.status = 'completed' then s.initial_tasks else a.completed end,
         'attempts', a.attempts,
         'failed_attempts', a.failed)
       order by p.step_index)
-    from pgflow.step_states s
-    join pgflow.steps p
-      on p.flow_slug = r.flow_slug and p.flow_version = r.flow_version and p.step_slug = s.step_slug
+    from pgflow.steps p
+    -- Behind OFFSET 0 a state is looked up by its whole key, whatever the statistics say.
+    cross join lateral (
+      select s.* from pgflow.step_states s
+      where s.run_id = r.run_id and s.step_slug = p.step_slug
+      offset 0) s
     cross join lateral (
       select count(*) as attempts,
              count(*) filter (where t.status = 'completed') as completed,
              count(*) filter (where t.status in ('failed', 'expired')) as failed
       from pgflow.step_tasks t
-      where t.run_id = r.run_id and t.step_slug = s.step_slug) a
-    where s.run_id = r.run_id), '[]'))
+      where t.run_id = r.run_id and t.step_slug = p.step_slug) a
+    where p.flow_slug = r.flow_slug and p.flow_version = r.flow_version), '[]'))
 from pgflow.runs r
 where r.run_id = $1

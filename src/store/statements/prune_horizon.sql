@@ -1,3 +1,3 @@
--- The moment before which a run must have ended; null when the interval is negative.
+-- The moment before which a run must have ended, null when the interval is out of range; and the interval as text.
 -- Locks nothing.
-select $1::timestamptz - $2::interval where $2::interval >= interval '0'
+select case when $2::interval between interval '0' and interval '1000 years' then $1::timestamptz - $2 end, $2::text

@@ -4,9 +4,9 @@
 with u as materialized (
   select * from unnest($1::uuid[], $2::text[], $3::text[], $4::int[], $5::bigint[], $6::int[], $7::text[], $8::text[],
                        $9::int[], $10::bigint[], $11::timestamptz[], $12::int[], $13::boolean[], $14::timestamptz[],
-                       $16::text[], $17::int[])
+                       $16::text[], $17::int[], $18::bigint[])
     u(run_id, step_slug, flow_slug, flow_version, definition_id, step_index, executor, queue,
-      priority, turn, ready_at, timeout, opens_run, expires_at, map_over, size)
+      priority, turn, ready_at, timeout, opens_run, expires_at, map_over, size, place)
 ), heads as materialized (
   select q.queue, q.priority,
          coalesce((select l.turn from pgflow.live_tasks l
@@ -44,8 +44,7 @@ insert into pgflow.live_tasks
 select i.run_id, i.step_slug, i.task_index, 1, 1,
        case when i.expires_at is not null then 'started' when i.ready_at <= $15 then 'ready' else 'delayed' end,
        i.executor, i.queue, i.priority,
-       greatest(i.turn, h.turn)
-         + row_number() over (partition by i.run_id, i.queue, i.priority order by i.step_index, i.task_index) - 1,
+       greatest(i.turn, h.turn) + i.place + i.task_index,
        i.ready_at, i.step_index, i.opens_run, i.timeout, i.definition_id, i.flow_slug, i.flow_version, i.expires_at,
        i.item
 from items i

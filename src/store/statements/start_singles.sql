@@ -1,11 +1,13 @@
 -- Starts single steps: an attempt and a live task each, and the steps' states unless they say so already ($16).
--- A task that is ready takes its turn after the last task of its run ($10), and not before the head of its queue.
+-- A task that is ready takes its turn after the last task of its run ($10), not before the head of its queue, and behind
+-- the tasks that its run starts with it ($17).
 -- Inserts attempts and live tasks, updates states; the caller holds the locks of the runs or has just made them.
 with u as materialized (
   select * from unnest($1::uuid[], $2::text[], $3::text[], $4::int[], $5::bigint[], $6::int[], $7::text[], $8::text[],
-                       $9::int[], $10::bigint[], $11::timestamptz[], $12::int[], $13::boolean[], $14::timestamptz[])
+                       $9::int[], $10::bigint[], $11::timestamptz[], $12::int[], $13::boolean[], $14::timestamptz[],
+                       $17::bigint[])
     u(run_id, step_slug, flow_slug, flow_version, definition_id, step_index, executor, queue,
-      priority, turn, ready_at, timeout, opens_run, expires_at)
+      priority, turn, ready_at, timeout, opens_run, expires_at, place)
 ), heads as materialized (
   select q.queue, q.priority,
          coalesce((select l.turn from pgflow.live_tasks l
@@ -33,8 +35,7 @@ insert into pgflow.live_tasks
 select u.run_id, u.step_slug, 0, 1, 1,
        case when u.expires_at is not null then 'started' when u.ready_at <= $15 then 'ready' else 'delayed' end,
        u.executor, u.queue, u.priority,
-       greatest(u.turn, h.turn)
-         + row_number() over (partition by u.run_id, u.queue, u.priority order by u.step_index) - 1,
+       greatest(u.turn, h.turn) + u.place,
        u.ready_at, u.step_index, u.opens_run, u.timeout, u.definition_id, u.flow_slug, u.flow_version, u.expires_at
 from u
 left join heads h on h.queue = u.queue and h.priority = u.priority

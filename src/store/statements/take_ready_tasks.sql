@@ -15,7 +15,7 @@ with next as materialized (
   from next n
 ), leased as materialized (
   update pgflow.live_tasks t
-  set status = 'started', lease = ($6::bigint[])[p.place], opens_run = false,
+  set status = 'started', lease = ($6::bigint[])[p.place],
       lease_expires_at = $3::timestamptz + make_interval(secs => coalesce($4::int, t.timeout))
   from placed p
   where t.run_id = p.run_id and t.step_slug = p.step_slug and t.task_index = p.task_index

@@ -31,6 +31,12 @@ select length(input::text) from t.claim('bad');
 select * from t.complete(:'run', 'a', to_jsonb(repeat('y', 5000000)));
 select status, length(output::text) from t.run(:'run');
 
+-- Names of a megabyte in documents do not flood the message, which t.plain would have cut.
+select document, split_part(error, ':', 1) as sqlstate, error not like '% characters)%' as short
+from (values ('definition', 'define_flow(jsonb_build_object(repeat(''x'', 1000000), 1))'),
+             ('results', 'settle_step_tasks(jsonb_build_array(jsonb_build_object(repeat(''x'', 1000000), 1)))')) v (document, call),
+     lateral (select t.error('select pgflow.' || call) as error) e;
+
 -- Numbers: huge, negative, fractions; kept as they are in payloads.
 select pgflow.run_flow('bad', '[1e500, -1e-300, 123456789012345678901234567890.5, -0]') as run \gset
 select input = '{"run": [1e500, -1e-300, 123456789012345678901234567890.5, 0]}' as same from t.claim('bad');

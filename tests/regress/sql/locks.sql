@@ -26,3 +26,16 @@ rollback;
 select count(*) from pgflow_locks.held;
 select * from t.complete(:'run', 'b', '1');
 select * from t.run(:'run');
+
+-- A call holds at most 1,000 of them, also a claim that ends the runs of expired attempts; the next claim goes on.
+call t.flow('locks_many', '[{"step_slug": "a", "max_attempts": 1}]');
+select count(*) from pgflow.run_flows('locks_many', (select array_agg(to_jsonb(n)) from generate_series(1, 1010) n));
+select count(*) from pgflow.claim_step_tasks('locks_many', 10000);
+update pgflow.live_tasks set lease_expires_at = clock_timestamp() - interval '1 second' where queue = 'locks_many';
+begin;
+select count(*) from pgflow.claim_step_tasks('locks_many', 10000);
+select count(*) <= 1000 as within from pg_locks where pid = pg_backend_pid() and locktype = 'advisory';
+commit;
+select count(*) from pgflow.claim_step_tasks('locks_many', 10000);
+select status, count(*) from pgflow.runs where flow_slug = 'locks_many' group by 1;
+select pgflow.delete_flow('locks_many', true);

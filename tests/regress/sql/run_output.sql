@@ -27,6 +27,9 @@ select pgflow.run_flow('output_later') as run \gset
 select t.work('output_later');
 select * from t.run(:'run');
 
+select changed from pgflow.define_flow('{"flow_slug": "output_later_too", "output_step_slug": "b", "steps": [{"step_slug": "a"}]}');
+call t.fails($$select pgflow.run_flow('output_later_too')$$);
+
 -- Falsy outputs are kept, and an SQL NULL is JSON null.
 call t.flow('output_falsy', '[{"step_slug": "zero"}, {"step_slug": "no"}, {"step_slug": "empty"}, {"step_slug": "null"}, {"step_slug": "nothing"}, {"step_slug": "list"}, {"step_slug": "object"},
   {"step_slug": "all", "deps_slugs": ["zero", "no", "empty", "null", "nothing", "list", "object"]}]');
