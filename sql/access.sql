@@ -3,12 +3,9 @@
 REVOKE ALL ON SCHEMA pgflow, pgflow_locks FROM PUBLIC;
 REVOKE ALL ON ALL TABLES IN SCHEMA pgflow, pgflow_locks FROM PUBLIC;
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA pgflow, pgflow_locks FROM PUBLIC;
--- Tables and views have row types, which PUBLIC may use unless told otherwise.
-REVOKE ALL ON TYPE
-  pgflow.flows, pgflow.flow_versions, pgflow.steps, pgflow.deps, pgflow.gateway_roles,
-  pgflow.runs, pgflow.idempotency_keys, pgflow.step_states, pgflow.step_tasks, pgflow.live_tasks,
-  pgflow.claimed_task, pgflow.task_receipt, pgflow_locks.held
-FROM PUBLIC;
+-- Not on the row types of tables: pg_dump would warn of each of them at every dump, and whoever cannot use the schema
+-- cannot name them.
+REVOKE ALL ON TYPE pgflow.claimed_task, pgflow.task_receipt FROM PUBLIC;
 
 COMMENT ON FUNCTION pgflow.create_flow IS 'Makes a flow, or changes the options of its latest version; equal options change nothing, and a version that has run makes way for the next. base_delay, timeout and max_delay are seconds. Errors: 22023 option out of range, 42501 the flow is somebody else''s.';
 COMMENT ON FUNCTION pgflow.add_step IS 'Adds a step to the latest version of a flow, or changes it; equal options change nothing, and a version that has run makes way for the next. base_delay, timeout and start_delay are seconds. Errors: PT404 unknown flow or dep, 22023 fault of the definition.';
@@ -18,7 +15,7 @@ COMMENT ON FUNCTION pgflow.flow_graph IS 'The steps and deps of a version, the l
 COMMENT ON FUNCTION pgflow.run_flow IS 'Starts a run of the latest version of a flow and returns its id. The same idempotency_key for the same flow and creator returns the first run''s id and starts nothing; a start_at that lies ahead delays the root tasks. Errors: PT404 unknown flow, PT409 unknown output step, 22023 payload of a root map is no array.';
 COMMENT ON FUNCTION pgflow.run_flows IS 'Starts a run for each of up to 100,000 payloads and returns the ids in the same order. Errors: as run_flow, and 22023 when idempotency_keys are given and not as many as payloads; then no run is started.';
 COMMENT ON FUNCTION pgflow.start_step IS 'Starts a pending step whose deps are resolved, a manual one that is, and returns its state; one that has started or ended is returned unchanged. Errors: PT404 unknown run or step, PT409 unresolved deps.';
-COMMENT ON FUNCTION pgflow.claim_step_tasks IS 'Hands out up to max_tasks (0 to 10,000) ready tasks of a queue, each as a new attempt with a lease of lease_seconds, else of its step''s timeout, and never waits for a lock. Ends attempts whose lease ran out.';
+COMMENT ON FUNCTION pgflow.claim_step_tasks IS 'Hands out up to max_tasks (0 to 10,000) ready tasks of a queue, each with a lease of lease_seconds, else of its step''s timeout, and never waits for a lock. Ends attempts whose lease ran out.';
 COMMENT ON FUNCTION pgflow.complete_step_task IS 'Completes a claimed task with its output and starts what waited for it; an SQL NULL output counts as JSON null. A lease that is no longer the task''s is refused by accepted = false. Errors: PT404 unknown run, step or task.';
 COMMENT ON FUNCTION pgflow.fail_step_task IS 'Fails an attempt at a claimed task: the next one is ready after retry_after seconds, else after the step''s backoff. When no attempt is left or retryable is false, the step''s when_exhausted decides. Errors: PT404 unknown run, step or task.';
 COMMENT ON FUNCTION pgflow.extend_step_task IS 'Lets the lease of a claimed task run for lease_seconds, else its step''s timeout, from now on. Changes nothing else and takes no run''s lock. Errors: PT404 unknown run, step or task.';

@@ -25,8 +25,11 @@ pub fn try_share_runs_table() -> Result<bool> {
 /// Waits for all calls that make or move runs to end, and holds new ones off until the transaction ends.
 pub fn own_runs_table() -> Result<()> {
     let table = runs_table()?;
-    // SAFETY: as above.
-    unsafe { pg_sys::LockRelationOid(table, pg_sys::ShareRowExclusiveLock as pg_sys::LOCKMODE) };
+    // SAFETY: as above. A standby would refuse the lock with a less telling error.
+    unsafe {
+        pg_sys::PreventCommandDuringRecovery(c"delete_flow()".as_ptr());
+        pg_sys::LockRelationOid(table, pg_sys::ShareRowExclusiveLock as pg_sys::LOCKMODE);
+    }
     Ok(())
 }
 

@@ -45,7 +45,7 @@ from (values ('1e100'), ('-1'), ('1.5'), ('2147483648'), ('9223372036854775808')
 select call, t.sqlstate('select pgflow.' || call, :'run')
 from (values ('run_flow(''bad'', priority => 2147483647)'), ('claim_step_tasks(''bad'', 2147483647)'), ('claim_step_tasks(''bad'', -2147483648)'),
   ('claim_step_tasks(''bad'', 1, 2147483647)'), ('extend_step_task($1, ''a'', lease_seconds => 2147483647)'), ('complete_step_task($1, ''a'', null, 2147483647)'),
-  ('complete_step_task($1, ''a'', null, 0, -9223372036854775808)'), ('flow_graph(''bad'', -1)'), ('prune_runs(''170000000 years'')'), ('prune_runs(''1 day'', 2147483647)')) v (call);
+  ('complete_step_task($1, ''a'', null, 0, -9223372036854775808)'), ('flow_graph(''bad'', -1)'), ('prune_runs(''170000000 years'')'), ('prune_runs(''-1 second'')'), ('prune_runs(''1000 years 1 second'')'), ('prune_runs(''1 day'', 2147483647)')) v (call);
 select t.sqlstate($$select pgflow.run_flow('bad', start_at => 'infinity')$$) as infinity, t.sqlstate($$select pgflow.run_flow('bad', start_at => '-infinity')$$) as minus_infinity,
        t.sqlstate($$select pgflow.run_flow('bad', start_at => '294000-01-01')$$) as far;
 select pgflow.delete_flow('bad', true);
@@ -66,15 +66,16 @@ select count(*) from t.claim('bad', 1, worker_id => repeat('w', 1000000));
 select length(error_message) from pgflow.cancel_run(:'run', repeat('r', 1000000));
 select pgflow.delete_flow('bad', true);
 
--- As many deps as a flow has steps; one step more is too many.
+-- Ten thousand deps of one step.
 select changed from pgflow.define_flow((select jsonb_build_object('flow_slug', 'bad_deps', 'steps', jsonb_agg(jsonb_build_object('step_slug', 's' || n))
-  || jsonb_build_array(jsonb_build_object('step_slug', 'join', 'deps_slugs', jsonb_agg('s' || n)))) from generate_series(1, 9999) n));
+  || jsonb_build_array(jsonb_build_object('step_slug', 'join', 'deps_slugs', jsonb_agg('s' || n)))) from generate_series(1, 10000) n));
 select pgflow.run_flow('bad_deps') as run \gset
 select t.work('bad_deps');
 select status, output from t.run(:'run');
 select count(*) from pgflow.step_tasks where run_id = :'run';
 select pgflow.delete_flow('bad_deps', true);
-call t.fails($$select pgflow.define_flow((select jsonb_build_object('flow_slug', 'bad_steps', 'steps', jsonb_agg(jsonb_build_object('step_slug', 's' || n))) from generate_series(1, 10001) n))$$);
+-- More steps than a flow may have.
+call t.fails($$select pgflow.define_flow((select jsonb_build_object('flow_slug', 'bad_steps', 'steps', jsonb_agg(jsonb_build_object('step_slug', 's' || n))) from generate_series(1, 20001) n))$$);
 
 -- A hostile search_path: tables, functions and operators that stand in front.
 create schema hostile;

@@ -38,4 +38,18 @@ select count(*) <= 1000 as within from pg_locks where pid = pg_backend_pid() and
 commit;
 select count(*) from pgflow.claim_step_tasks('locks_many', 10000);
 select status, count(*) from pgflow.runs where flow_slug = 'locks_many' group by 1;
+-- Both halves of settle_and_claim together: 600 results leave 400 runs for the claim.
+select count(*) from pgflow.run_flows('locks_many', (select array_agg(to_jsonb(n)) from generate_series(1, 1200) n));
+select count(*) from pgflow.claim_step_tasks('locks_many', 10000);
+update pgflow.live_tasks set lease_expires_at = case when (payload #>> '{}')::int > 600 then clock_timestamp() - interval '1 second' else lease_expires_at end
+from pgflow.runs r where r.run_id = live_tasks.run_id and queue = 'locks_many';
+begin;
+select count(*) from pgflow.settle_and_claim((select jsonb_agg(jsonb_build_object('run_id', t.run_id, 'step_slug', 'a', 'lease', t.lease))
+  from pgflow.live_tasks t where queue = 'locks_many' and lease_expires_at > clock_timestamp()), 'locks_many', 10000);
+select count(*) <= 1000 as within from pg_locks where pid = pg_backend_pid() and locktype = 'advisory';
+commit;
+select status, count(*) from pgflow.runs where flow_slug = 'locks_many' group by 1 order by 1;
+select count(*) from pgflow.claim_step_tasks('locks_many', 10000);
+select status, count(*) from pgflow.runs where flow_slug = 'locks_many' group by 1 order by 1;
 select pgflow.delete_flow('locks_many', true);
+select * from pgflow.check_integrity();
