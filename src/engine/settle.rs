@@ -185,6 +185,9 @@ fn decide(advance: &Advance, batch: &[Settlement], live: &[Live]) -> Result<Vec<
                 Verdict::Complete(_) => Fate::Completed,
                 Verdict::Release => Fate::Released,
                 Verdict::Expire if has_attempts_left => Fate::Retried(advance.session.now),
+                Verdict::Expire if step.executor == Executor::External => {
+                    exhausted("nobody completed the step in time".to_owned())
+                }
                 Verdict::Expire => exhausted("the lease of the last attempt ran out".to_owned()),
                 Verdict::Fail {
                     retryable: true,
