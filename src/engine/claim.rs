@@ -189,7 +189,7 @@ fn with_large_input(session: &Session, task: &Taken) -> Result<Option<Composite<
                 retry_after: None,
             });
             if !settle_without_waiting(session, failure)? {
-                settle::settle_locked(session, &[settlement(Verdict::Release)])?;
+                settle::settle_unlocked(session, &[settlement(Verdict::Release)])?;
             }
             Ok(None)
         }
@@ -227,7 +227,7 @@ fn expire(session: &Session, request: &Request) -> Result<bool> {
         .collect();
     if !again.is_empty() {
         // No step ends, so no run's lock is needed; the live rows are ours.
-        settle::settle_locked(session, &again)?;
+        settle::settle_unlocked(session, &again)?;
         event::tasks_ready(request.queue);
     }
     // The others are left for the next claimer.

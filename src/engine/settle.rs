@@ -18,12 +18,13 @@ use crate::error::{Error, Result};
 use crate::model::{Definition, Executor, Resort, StepNo, StepType, retry};
 use crate::statements;
 use crate::store::subtransaction::{self, PROGRAM_LIMIT_EXCEEDED};
-use crate::store::{Instant, Json, Session, lock};
+use crate::store::{Instant, Json, Session, Statement, lock};
 
 statements! {
     LOCK_TASKS = "lock_tasks.sql",
     JSON_TYPES = "json_types.sql",
     OPEN_RUNS = "open_runs.sql",
+    OPEN_FREE_RUNS = "open_free_runs.sql",
     COMPLETE_TASKS = "complete_tasks.sql",
     FAIL_TASKS = "fail_tasks.sql",
     RETRY_TASKS = "retry_tasks.sql",
@@ -98,11 +99,25 @@ enum Fate {
 
 /// [`settle`] for a caller that holds the locks.
 pub fn settle_locked(session: &Session, batch: &[Settlement]) -> Result<Vec<Receipt>> {
+    settle_with(session, batch, &OPEN_RUNS)
+}
+
+/// [`settle`] for a claimer, which holds live rows but no run's lock, and whose settlements end no step. It waits for
+/// nobody: a pending run whose row someone else holds stays pending, and the next claim or settlement opens it.
+pub fn settle_unlocked(session: &Session, batch: &[Settlement]) -> Result<Vec<Receipt>> {
+    settle_with(session, batch, &OPEN_FREE_RUNS)
+}
+
+fn settle_with(
+    session: &Session,
+    batch: &[Settlement],
+    open_runs: &Statement,
+) -> Result<Vec<Receipt>> {
     let mut advance = Advance::new(session);
     let live = lock_tasks(&mut advance, batch)?;
     let fates = decide(&advance, batch, &live)?;
 
-    open_runs(session, &advance, &live)?;
+    open(open_runs, session, &advance, &live)?;
     complete_tasks(&mut advance, batch, &live, &fates)?;
     retry_tasks(&advance, batch, &live, &fates)?;
     release_tasks(&advance, batch, &live, &fates)?;
@@ -243,14 +258,14 @@ fn find_outputs_no_map_can_take(
         .collect())
 }
 
-fn open_runs(session: &Session, advance: &Advance, live: &[Live]) -> Result<()> {
+fn open(open_runs: &Statement, session: &Session, advance: &Advance, live: &[Live]) -> Result<()> {
     let runs: Vec<_> = (live.iter().filter(|task| task.opens_run))
         .map(|task| advance.runs[task.run].id)
         .collect();
     if runs.is_empty() {
         return Ok(());
     }
-    OPEN_RUNS.execute(&[&runs, &session.now])
+    open_runs.execute(&[&runs, &session.now])
 }
 
 /// The tasks of one fate, as columns: their keys and attempts.
