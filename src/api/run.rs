@@ -49,27 +49,31 @@ fn run_flows(
     priority: default!(Option<i32>, 0),
 ) -> SetOfIterator<'static, RunId> {
     SetOfIterator::new(enter(|session| {
+        let payloads = required("payloads", payloads)?;
+        let keys = idempotency_keys.as_ref().map(Vec::len);
+        check_counts(payloads.len(), keys)?;
         let request = run_flow::Request {
             flow_slug: required("flow_slug", flow_slug)?,
-            payloads: required("payloads", payloads)?,
+            payloads,
             idempotency_keys: idempotency_keys.unwrap_or_default(),
             priority: required("priority", priority)?,
             start_at: None,
             key: None,
         };
-        check_counts(request.payloads.len(), request.idempotency_keys.len())?;
         run_flow::run_flow(session, &request)
     }))
 }
 
-fn check_counts(payloads: usize, keys: usize) -> Result<()> {
+fn check_counts(payloads: usize, keys: Option<usize>) -> Result<()> {
     if payloads > run_flow::MAX_PAYLOADS {
         return Err(Error::invalid_with_hint(
             format!("{payloads} payloads are too many"),
             format!("Start at most {} runs in a call.", run_flow::MAX_PAYLOADS),
         ));
     }
-    if keys != 0 && keys != payloads {
+    if let Some(keys) = keys
+        && keys != payloads
+    {
         return Err(Error::invalid_with_hint(
             format!("{keys} idempotency keys do not match {payloads} payloads"),
             "Give one key for each payload; it may be null.",

@@ -11,11 +11,11 @@
 
 use rand::Rng;
 
+use super::event;
 use super::receipt::TaskKey;
 use super::settle::{self, Settlement, Verdict};
-use super::{definitions, event};
-use crate::error::{Error, Result};
-use crate::model::{Executor, RunId, retry};
+use crate::error::Result;
+use crate::model::RunId;
 use crate::statements;
 use crate::store::subtransaction::{self, LOCK_NOT_AVAILABLE, PROGRAM_LIMIT_EXCEEDED};
 use crate::store::value::ClaimedTask;
@@ -198,43 +198,42 @@ fn with_large_input(session: &Session, task: &Taken) -> Result<Option<Composite<
 
 /// Ends the attempts whose lease ran out. Returns whether some of their tasks are due again.
 fn expire(session: &Session, request: &Request) -> Result<bool> {
-    let expired =
-        TAKE_EXPIRED_TASKS.query(&[&request.queue, &session.now, &request.max_tasks], |row| {
-            let task = TaskKey {
-                run_id: row.get(1)?,
-                step_slug: row.get(2)?,
-                task_index: row.get(3)?,
-            };
-            let definition =
-                definitions::get(row.get(6)?, &row.get::<String>(7)?, row.get::<i32>(8)?)?;
-            let step = definition
-                .step_no(&task.step_slug)
-                .map(|no| &definition.steps[no])
-                .ok_or_else(|| Error::Internal(format!("no step \"{}\"", task.step_slug)))?;
-            let tried_again = step.executor != Executor::External
-                && retry::has_attempts_left(row.get(4)?, row.get(5)?, step.max_attempts);
-            let settlement = Settlement {
-                task,
-                lease: row.opt(9),
-                verdict: Verdict::Expire,
-            };
-            Ok((settlement, tried_again))
-        })?;
-    let (again, last): (Vec<_>, Vec<_>) = expired.into_iter().partition(|(_, again)| *again);
-    let again: Vec<_> = again
-        .into_iter()
-        .map(|(settlement, _)| settlement)
-        .collect();
+    let again = take_expired(session, request, request.max_tasks, false)?;
     if !again.is_empty() {
         // No step ends, so no run's lock is needed; the live rows are ours.
         settle::settle_unlocked(session, &again)?;
         event::tasks_ready(request.queue);
     }
-    // The others are left for the next claimer.
-    for (settlement, _) in last.into_iter().take(request.run_locks) {
+    // Beyond the locks that a call may hold, they are left for the next claimer.
+    let most = request
+        .max_tasks
+        .min(i32::try_from(request.run_locks).unwrap_or(i32::MAX));
+    for settlement in take_expired(session, request, most, true)? {
         settle_without_waiting(session, settlement)?;
     }
     Ok(!again.is_empty())
+}
+
+fn take_expired(
+    session: &Session,
+    request: &Request,
+    most: i32,
+    last_attempts: bool,
+) -> Result<Vec<Settlement>> {
+    TAKE_EXPIRED_TASKS.query(
+        &[&request.queue, &session.now, &most, &last_attempts],
+        |row| {
+            Ok(Settlement {
+                task: TaskKey {
+                    run_id: row.get(1)?,
+                    step_slug: row.get(2)?,
+                    task_index: row.get(3)?,
+                },
+                lease: row.opt(4),
+                verdict: Verdict::Expire,
+            })
+        },
+    )
 }
 
 /// Settles a task of ours if that needs no lock that someone else holds; else leaves everything as it was.

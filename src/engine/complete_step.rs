@@ -5,7 +5,7 @@ use super::runs::Run;
 use super::settle::{self, Settlement, Verdict};
 use crate::error::{Error, Result, quoted};
 use crate::model::{RunId, StepType};
-use crate::store::{Json, Session};
+use crate::store::{Json, Session, lock};
 
 pub fn complete_step(
     session: &Session,
@@ -13,6 +13,7 @@ pub fn complete_step(
     step_slug: &str,
     output: Option<Json>,
 ) -> Result<Vec<Receipt>> {
+    lock::share_runs_table()?;
     let run = Run::find(run_id)?;
     let step = run
         .definition

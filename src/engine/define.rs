@@ -20,6 +20,7 @@ use crate::store::{Json, Row, Session, role};
 
 statements! {
     LOCK_FLOW = "lock_flow.sql",
+    FLOW_OWNER = "flow_owner.sql",
     INSERT_FLOW = "insert_flow.sql",
     UPDATE_FLOW = "update_flow.sql",
     VERSION_OPTIONS = "version_options.sql",
@@ -61,13 +62,26 @@ pub fn lock(session: &Session, flow_slug: &str) -> Result<Option<Flow>> {
     let Some((flow, owner)) = found else {
         return Ok(None);
     };
-    if !role::acts_as(session.caller, &owner)? {
-        return Err(Error::Denied {
-            object: format!("flow {}", quoted(flow_slug)),
-            detail: format!("The flow belongs to role {}.", quoted(&owner)),
-        });
-    }
+    demand(session, flow_slug, &owner)?;
     Ok(Some(flow))
+}
+
+/// Refuses callers who may not change the flow, without locking it.
+pub fn check_owner(session: &Session, flow_slug: &str) -> Result<()> {
+    let owner = FLOW_OWNER
+        .first(&[&flow_slug], |row| row.get::<String>(1))?
+        .ok_or_else(|| Error::flow_not_found(flow_slug))?;
+    demand(session, flow_slug, &owner)
+}
+
+fn demand(session: &Session, flow_slug: &str, owner: &str) -> Result<()> {
+    if role::acts_as(session.caller, owner)? {
+        return Ok(());
+    }
+    Err(Error::Denied {
+        object: format!("flow {}", quoted(flow_slug)),
+        detail: format!("The flow belongs to role {}.", quoted(owner)),
+    })
 }
 
 pub fn lock_existing(session: &Session, flow_slug: &str) -> Result<Flow> {

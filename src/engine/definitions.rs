@@ -38,6 +38,13 @@ pub fn get(id: i64, flow_slug: &str, version: i32) -> Result<Rc<Definition>> {
     Ok(definition)
 }
 
+/// Whether the definition is there in the newest state of the tables, which a fixed snapshot does not show.
+pub fn still_exists(id: i64, flow_slug: &str, version: i32) -> Result<bool> {
+    VERSION_OF_DEFINITION
+        .latest(&[&flow_slug, &version, &id], |_| Ok(()))
+        .map(|rows| !rows.is_empty())
+}
+
 fn read(id: i64, flow_slug: &str, version: i32) -> Result<Definition> {
     let (max_delay, output_step_slug) = VERSION_OF_DEFINITION
         .first(&[&flow_slug, &version, &id], |row| {

@@ -15,7 +15,9 @@ statements! {
 const COUNTED_RUNS: i32 = 1000;
 
 pub fn delete_flow(session: &Session, flow_slug: &str, with_runs: bool) -> Result<()> {
-    // Before anything is read: a run that begins now would outlive its definition.
+    // First without a lock: nobody holds up all other flows for one that is not theirs.
+    define::check_owner(session, flow_slug)?;
+    // Before what counts is read: a run that begins now would outlive its definition.
     lock::own_runs_table()?;
     let flow = define::lock_existing(session, flow_slug)?;
     if with_runs {

@@ -62,7 +62,9 @@ pub fn fork_run(
         &role::created_for()?,
         &session.now,
         &remaining_leaves,
-        &super::run_flow::largest_part(definition),
+        &payload.is_some_and(|payload| {
+            payload.size() as i64 > super::run_flow::largest_part(definition)
+        }),
         &slugs,
         &kept,
         &remaining_deps,

@@ -149,8 +149,9 @@ impl Element {
     fn number<T: std::str::FromStr>(&self, member: usize) -> Result<Option<T>> {
         self.text(member, "number")?
             .map(|text| {
-                text.parse()
-                    .map_err(|_| self.fault(member, &format!("{} is out of range", quoted(text))))
+                text.parse().map_err(|_| {
+                    self.fault(member, &format!("{} is no integer in range", quoted(text)))
+                })
             })
             .transpose()
     }

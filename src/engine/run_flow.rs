@@ -13,7 +13,7 @@ use super::{LARGEST_JSON, definitions};
 use crate::error::{Error, Result, quoted};
 use crate::model::{Definition, RunId, StepNo, StepType};
 use crate::statements;
-use crate::store::{Instant, JsonArray, Session, lock, role};
+use crate::store::{Instant, JsonArray, Session, door, lock, role};
 
 statements! {
     CURRENT_VERSION = "current_version.sql",
@@ -46,22 +46,27 @@ pub fn run_flow(session: &Session, request: &Request) -> Result<Vec<RunId>> {
     check_keys(request)?;
     let count = request.payloads.len();
     lock::share_runs_table()?;
-    let definition = latest_definition(session, request.flow_slug)?;
-    check_payloads(&definition, request.payloads)?;
-    if count == 0 {
-        return Ok(Vec::new());
-    }
-
-    let mut ids: Vec<RunId> = (0..count).map(|_| RunId::new()).collect();
     let created_by = role::name(session.caller);
     let created_for = role::created_for()?;
-    let is_new = claim_keys(
-        &mut ids,
-        request.flow_slug,
-        &request.idempotency_keys,
-        &created_by,
-        created_for.as_deref(),
-    )?;
+    let keys = Keys {
+        flow_slug: request.flow_slug,
+        keys: &request.idempotency_keys,
+        created_by: &created_by,
+        created_for: created_for.as_deref(),
+    };
+    let mut ids: Vec<RunId> = (0..count).map(|_| RunId::new()).collect();
+    let mut is_new = vec![true; count];
+    keys.find(&mut ids, &mut is_new)?;
+    if !is_new.contains(&true) {
+        // Nothing is started, so nothing is checked or frozen.
+        return match (count, current_version(request.flow_slug)?) {
+            (0, None) => Err(Error::flow_not_found(request.flow_slug)),
+            _ => Ok(ids),
+        };
+    }
+    let definition = latest_definition(session, request.flow_slug)?;
+    check_payloads(&definition, request.payloads, &is_new)?;
+    keys.claim(&mut ids, &mut is_new)?;
 
     let not_before = request.start_at.filter(|&start_at| start_at > session.now);
     // Roots that need no further look begin in the row that is inserted; if there are others, all go the general way.
@@ -136,11 +141,8 @@ pub fn largest_part(definition: &Definition) -> i64 {
 /// The latest version of a flow, frozen from now on.
 fn latest_definition(session: &Session, flow_slug: &str) -> Result<Rc<Definition>> {
     loop {
-        let (version, id, is_frozen) = CURRENT_VERSION
-            .first(&[&flow_slug], |row| {
-                Ok((row.get::<i32>(1)?, row.get::<i64>(2)?, row.get::<bool>(3)?))
-            })?
-            .ok_or_else(|| Error::flow_not_found(flow_slug))?;
+        let (version, id, is_frozen) =
+            current_version(flow_slug)?.ok_or_else(|| Error::flow_not_found(flow_slug))?;
         // Freezing waits for a change of the version that is under way, and returns what that change made of it.
         let id = if is_frozen {
             Some(id)
@@ -149,6 +151,10 @@ fn latest_definition(session: &Session, flow_slug: &str) -> Result<Rc<Definition
         };
         // Nothing: another first run froze this version meanwhile, and there may be a later one by now.
         if let Some(id) = id {
+            if door::has_fixed_snapshot() && !definitions::still_exists(id, flow_slug, version)? {
+                // Deleted by a transaction that this one's snapshot does not see.
+                return Err(Error::flow_not_found(flow_slug));
+            }
             let definition = definitions::get(id, flow_slug, version)?;
             return match &definition.missing_output_step {
                 None => Ok(definition),
@@ -165,13 +171,21 @@ fn latest_definition(session: &Session, flow_slug: &str) -> Result<Rc<Definition
     }
 }
 
-/// Refuses null payloads, and at a root map payloads that are not arrays.
-pub fn check_payloads(definition: &Definition, payloads: JsonArray) -> Result<()> {
+/// The number and the definition id of the latest version of a flow, and whether it is frozen.
+fn current_version(flow_slug: &str) -> Result<Option<(i32, i64, bool)>> {
+    CURRENT_VERSION.first(&[&flow_slug], |row| {
+        Ok((row.get(1)?, row.get(2)?, row.get(3)?))
+    })
+}
+
+/// Refuses null payloads, and at a root map payloads that are not arrays, among those that start a run.
+fn check_payloads(definition: &Definition, payloads: JsonArray, is_new: &[bool]) -> Result<()> {
     let root_map = (definition.steps.iter())
         .find(|step| step.step_type == StepType::Map && step.deps.is_empty());
-    let bad = FIND_BAD_PAYLOAD.first(&[&payloads, &root_map.is_some()], |row| {
-        Ok((row.get::<i64>(1)?, row.opt::<String>(2)))
-    })?;
+    let bad = FIND_BAD_PAYLOAD
+        .first(&[&payloads, &root_map.is_some(), &is_new.to_vec()], |row| {
+            Ok((row.get::<i64>(1)?, row.opt::<String>(2)))
+        })?;
     match (bad, root_map) {
         (None, _) => Ok(()),
         (Some((ordinal, None)), _) => Err(Error::invalid_with_hint(
@@ -201,37 +215,65 @@ fn check_keys(request: &Request) -> Result<()> {
     Ok(())
 }
 
-/// Claims the idempotency keys; where a key has a run already, its id takes the place of the new one. Returns which
-/// runs are new.
-fn claim_keys(
-    ids: &mut [RunId],
-    flow_slug: &str,
-    keys: &[Option<String>],
-    created_by: &str,
-    created_for: Option<&str>,
-) -> Result<Vec<bool>> {
-    let mut is_new = vec![true; ids.len()];
-    let mut open: Vec<usize> = (0..keys.len()).filter(|&n| keys[n].is_some()).collect();
-    while !open.is_empty() {
-        let open_ids: Vec<_> = open.iter().map(|&n| ids[n]).collect();
-        let open_keys: Vec<_> = open.iter().map(|&n| keys[n].clone()).collect();
-        let parameters: [&dyn crate::store::value::Parameter; 5] =
-            [&open_ids, &open_keys, &flow_slug, &created_by, &created_for];
-        CLAIM_IDEMPOTENCY_KEYS.execute(&parameters)?;
-        // A statement of its own: it sees the key that the one above waited for.
+/// The idempotency keys of a call, and for whom they hold.
+struct Keys<'a> {
+    flow_slug: &'a str,
+    /// One for each payload, or none at all.
+    keys: &'a [Option<String>],
+    created_by: &'a str,
+    created_for: Option<&'a str>,
+}
+
+impl Keys<'_> {
+    /// Where a key has a run already, its id takes the place of the new one. Returns the payloads whose key has none.
+    fn find(&self, ids: &mut [RunId], is_new: &mut [bool]) -> Result<Vec<usize>> {
+        let mut open = self.of_new(is_new);
+        if open.is_empty() {
+            return Ok(open);
+        }
+        let keys: Vec<_> = open.iter().map(|&n| self.keys[n].clone()).collect();
         let found: HashMap<String, RunId> = FIND_IDEMPOTENCY_KEYS
-            .query(&parameters[1..], |row| Ok((row.get(1)?, row.get(2)?)))?
+            .query(
+                &[&keys, &self.flow_slug, &self.created_by, &self.created_for],
+                |row| Ok((row.get(1)?, row.get(2)?)),
+            )?
             .into_iter()
             .collect();
-        // Not found: the run was pruned between the two statements. The key is free again.
         open.retain(|&n| {
-            let owner = keys[n].as_ref().and_then(|key| found.get(key));
+            let owner = self.keys[n].as_ref().and_then(|key| found.get(key));
             if let Some(&owner) = owner {
                 is_new[n] = owner == ids[n];
                 ids[n] = owner;
             }
             owner.is_none()
         });
+        Ok(open)
     }
-    Ok(is_new)
+
+    /// Claims the keys that have no run yet for the new ones.
+    fn claim(&self, ids: &mut [RunId], is_new: &mut [bool]) -> Result<()> {
+        let mut open = self.of_new(is_new);
+        while !open.is_empty() {
+            let open_ids: Vec<_> = open.iter().map(|&n| ids[n]).collect();
+            let open_keys: Vec<_> = open.iter().map(|&n| self.keys[n].clone()).collect();
+            CLAIM_IDEMPOTENCY_KEYS.execute(&[
+                &open_ids,
+                &open_keys,
+                &self.flow_slug,
+                &self.created_by,
+                &self.created_for,
+            ])?;
+            // A statement of its own: it sees the key that the one above waited for. Not found: the run was pruned
+            // between the two statements, and the key is free again.
+            open = self.find(ids, is_new)?;
+        }
+        Ok(())
+    }
+
+    /// The payloads that have a key and are not known to have a run.
+    fn of_new(&self, is_new: &[bool]) -> Vec<usize> {
+        (0..self.keys.len())
+            .filter(|&n| self.keys[n].is_some() && is_new[n])
+            .collect()
+    }
 }

@@ -7,7 +7,6 @@
 //! A result without a matching live row is refused: nothing changes, and the receipt says where things stand.
 
 use std::collections::{HashMap, HashSet};
-use std::rc::Rc;
 
 use rand::Rng;
 
@@ -15,7 +14,7 @@ use super::advance::{self, Advance, MovingRun, RunNo, Skip, SkipReason};
 use super::receipt::{self, Receipt, Standing, TaskKey};
 use super::{MAX_RUN_LOCKS, definitions, event, run_flow};
 use crate::error::{Error, Result};
-use crate::model::{Definition, Executor, Resort, StepNo, StepType, retry};
+use crate::model::{Executor, Resort, StepNo, StepType, retry};
 use crate::statements;
 use crate::store::subtransaction::{self, PROGRAM_LIMIT_EXCEEDED};
 use crate::store::{Instant, Json, Session, Statement, lock};
@@ -158,6 +157,12 @@ fn lock_tasks(advance: &mut Advance, batch: &[Settlement]) -> Result<Vec<Live>> 
                 task.step_slug
             ))
         })?;
+        // Nobody would take an external task up again.
+        if definition.steps[step].executor == Executor::External
+            && matches!(batch[no].verdict, Verdict::Release)
+        {
+            continue;
+        }
         let queue = definition.steps[step].queue.clone();
         let run = advance.add(MovingRun::new(task.run_id, definition, priority));
         let moving = &mut advance.runs[run];
@@ -468,11 +473,7 @@ fn release_tasks(
     live: &[Live],
     fates: &[Fate],
 ) -> Result<()> {
-    let tasks: Vec<_> = with_fate(live, fates, |fate| matches!(fate, Fate::Released))
-        .into_iter()
-        // An external task is nobody's to take up again: it stays started.
-        .filter(|task| !is_external(&advance.runs[task.run].definition, task.step))
-        .collect();
+    let tasks = with_fate(live, fates, |fate| matches!(fate, Fate::Released));
     if tasks.is_empty() {
         return Ok(());
     }
@@ -488,10 +489,6 @@ fn release_tasks(
         event::tasks_ready(&advance.runs[task.run].definition.steps[task.step].queue);
     }
     Ok(())
-}
-
-fn is_external(definition: &Rc<Definition>, step: StepNo) -> bool {
-    definition.steps[step].executor == Executor::External
 }
 
 /// Ends tasks that are not tried again, and their steps with them.
@@ -570,13 +567,11 @@ fn receipts(
         .collect();
     for (task, fate) in live.iter().zip(fates) {
         let receipt = &mut receipts[task.no];
-        let is_external = is_external(&advance.runs[task.run].definition, task.step);
         receipt.accepted = true;
         receipt.standing = Standing {
             task: Some(
                 match fate {
                     Fate::Completed => "completed",
-                    Fate::Released if is_external => "started",
                     Fate::Released | Fate::Retried(_) => "queued",
                     Fate::Ended { .. } => "failed",
                 }

@@ -47,6 +47,12 @@ fn guarded<T>(work: impl FnOnce(&Session) -> Result<T>) -> Result<T> {
     result
 }
 
+/// Whether the transaction sees one state of the tables from its first statement to its end.
+pub fn has_fixed_snapshot() -> bool {
+    // SAFETY: reads a variable of the backend.
+    unsafe { pg_sys::XactIsoLevel >= pg_sys::XACT_REPEATABLE_READ as c_int }
+}
+
 /// The rights of the extension's owner, for the length of a call.
 struct OwnerRights {
     caller: pg_sys::Oid,
@@ -110,8 +116,35 @@ impl PlannerSettings {
 
     /// For statements that find rows by key.
     fn look_ups() -> Self {
-        Self::take(&Self::SETTINGS, c"off")
+        let planner = Self::take(&Self::SETTINGS, c"off");
+        // What a caller may have changed, and a kept plan would remember; hardly anybody does.
+        // SAFETY: reads variables of the backend.
+        let unusual = unsafe {
+            !(pg_sys::enable_indexscan
+                && pg_sys::enable_indexonlyscan
+                && pg_sys::enable_bitmapscan
+                && pg_sys::enable_nestloop
+                && pg_sys::enable_sort)
+                || pg_sys::join_collapse_limit < 8
+                || pg_sys::from_collapse_limit < 8
+                || pg_sys::plan_cache_mode != 0
+        };
+        if unusual {
+            // Levels within the first one, which end with it.
+            Self::take(&Self::USUAL, c"on");
+            Self::take(&[c"join_collapse_limit", c"from_collapse_limit"], c"8");
+            Self::take(&[c"plan_cache_mode"], c"auto");
+        }
+        planner
     }
+
+    const USUAL: [&'static CStr; 5] = [
+        c"enable_indexscan",
+        c"enable_indexonlyscan",
+        c"enable_bitmapscan",
+        c"enable_nestloop",
+        c"enable_sort",
+    ];
 
     /// For statements that look at whole tables: never with nested loops, which a plan that was made while the tables
     /// were small would keep.

@@ -1,8 +1,10 @@
 //! Roles: who the caller is, and whose rights it has.
 
 use pgrx::pg_sys;
+use pgrx::pg_sys::errcodes::PgSqlErrorCode;
 
-use crate::error::Result;
+use super::subtransaction;
+use crate::error::{Error, Result};
 use crate::statements;
 
 statements! {
@@ -47,9 +49,13 @@ pub fn created_for() -> Result<Option<String>> {
     if !has_claims {
         return Ok(None);
     }
-    Ok(CREATED_FOR
-        .read(&[], |row| Ok(row.opt(1)))?
-        .into_iter()
-        .next()
-        .flatten())
+    let malformed = PgSqlErrorCode::ERRCODE_INVALID_TEXT_REPRESENTATION;
+    subtransaction::attempt(&[malformed], || CREATED_FOR.read(&[], |row| Ok(row.opt(1))))?
+        .map(|rows| rows.into_iter().next().flatten())
+        .map_err(|reason| {
+            Error::invalid_with_hint(
+                format!("request.jwt.claims is not JSON: {reason}"),
+                "An API gateway sets it to the claims of the request's token, or to nothing.",
+            )
+        })
 }

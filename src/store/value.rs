@@ -34,9 +34,13 @@ impl Instant {
         Self(unsafe { pg_sys::GetCurrentTimestamp() })
     }
 
+    /// What lies beyond the range of `timestamptz` is [`Self::INFINITY`].
     pub fn plus_seconds(self, seconds: f64) -> Self {
-        #[allow(clippy::cast_possible_truncation)]
-        Self(self.0.saturating_add((seconds * 1e6) as i64))
+        const END_TIMESTAMP: i64 = 9_223_371_331_200_000_000;
+        match self.0.saturating_add((seconds * 1e6) as i64) {
+            END_TIMESTAMP.. => Self::INFINITY,
+            micros => Self(micros),
+        }
     }
 
     /// Milliseconds since 1970-01-01 UTC, as a version 7 UUID counts them; 0 for what lies before.

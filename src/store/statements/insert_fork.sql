@@ -5,7 +5,7 @@ with fork as (
     (run_id, flow_slug, flow_version, definition_id, status, payload, key, priority, created_by, created_for,
      parent_run_id, created_at, started_at, remaining_leaves, large)
   select $2, r.flow_slug, r.flow_version, r.definition_id, 'started', coalesce($3, r.payload), r.key, r.priority,
-         $4::name, $5, r.run_id, $6, $6, $7, r.large or coalesce(pg_column_size($3), 0) > $8
+         $4::name, $5, r.run_id, $6, $6, $7, r.large or $8
   from pgflow.runs r where r.run_id = $1
 )
 insert into pgflow.step_states
