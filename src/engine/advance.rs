@@ -44,7 +44,7 @@ pub struct MovingRun {
     status: &'static str,
     failure: Option<String>,
     ended_leaves: i32,
-    met_ended_dependent: bool,
+    may_be_over: bool,
 }
 
 impl MovingRun {
@@ -58,7 +58,7 @@ impl MovingRun {
             status: "started",
             failure: None,
             ended_leaves: 0,
-            met_ended_dependent: false,
+            may_be_over: false,
         }
     }
 
@@ -160,8 +160,8 @@ impl<'s> Advance<'s> {
     }
 
     /// The run may be over though no step of it ends in this call.
-    pub fn reconsider(&mut self, run: RunNo) {
-        self.runs[run].met_ended_dependent = true;
+    pub fn may_be_over(&mut self, run: RunNo) {
+        self.runs[run].may_be_over = true;
     }
 
     /// Fails steps and with them their runs.
@@ -258,7 +258,7 @@ impl<'s> Advance<'s> {
         for (ordinal, remaining_deps, is_pending) in states {
             let (run, step) = keys[usize::try_from(ordinal - 1).unwrap_or_default()];
             if !is_pending {
-                self.runs[run].met_ended_dependent = true;
+                self.runs[run].may_be_over = true;
             } else if remaining_deps == 0 {
                 reached.push((run, step));
             }
@@ -287,7 +287,7 @@ impl<'s> Advance<'s> {
     fn close_runs(&mut self) -> Result<()> {
         let mut by_definition: HashMap<i64, Vec<RunNo>> = HashMap::new();
         for (no, run) in self.runs.iter().enumerate() {
-            if run.failure.is_none() && (run.ended_leaves > 0 || run.met_ended_dependent) {
+            if run.failure.is_none() && (run.ended_leaves > 0 || run.may_be_over) {
                 by_definition.entry(run.definition.id).or_default().push(no);
             }
         }

@@ -77,7 +77,7 @@ pub fn fork_run(
             advance.step_ready(no, step);
         }
     }
-    advance.reconsider(no);
+    advance.may_be_over(no);
     advance.drive()?;
     Ok(id)
 }

@@ -60,7 +60,7 @@ pub fn retry_run(session: &Session, run_id: RunId) -> Result<Composite<RunRow>> 
     }
     again.sort_unstable();
     requeue(&mut advance, &again)?;
-    advance.reconsider(no);
+    advance.may_be_over(no);
     advance.drive()?;
     runs::row(run_id)
 }

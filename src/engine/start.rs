@@ -12,6 +12,7 @@ use crate::error::Result;
 use crate::model::{Executor, Resort, RunId, StepNo, StepType};
 use crate::statements;
 use crate::store::Instant;
+use crate::store::value::Parameter;
 
 statements! {
     CHECK_CONDITIONS = "check_conditions.sql",
@@ -130,25 +131,9 @@ pub fn start_singles(
     }
     let tasks = Tasks::of(advance, steps);
     let places: Vec<_> = steps.iter().map(|step| places.0[step]).collect();
-    START_SINGLES.execute(&[
-        &tasks.keys.runs,
-        &tasks.keys.steps,
-        &tasks.flow_slugs,
-        &tasks.flow_versions,
-        &tasks.definition_ids,
-        &tasks.step_indexes,
-        &tasks.executors,
-        &tasks.queues,
-        &tasks.priorities,
-        &tasks.turns,
-        &tasks.ready_at,
-        &tasks.timeouts,
-        &tasks.opens_run,
-        &tasks.expires_at,
-        &advance.session.now,
-        &pending,
-        &places,
-    ])?;
+    let mut parameters = tasks.parameters();
+    parameters.extend([&advance.session.now as &dyn Parameter, &pending, &places]);
+    START_SINGLES.execute(&parameters)?;
     tasks.tell();
     for &(run, step) in steps {
         advance.step_started(run, step);
@@ -207,26 +192,14 @@ fn start_maps(advance: &mut Advance, maps: &[FullMap], places: &Places) -> Resul
     let sizes: Vec<_> = maps.iter().map(|map| map.size).collect();
     let places: Vec<_> = steps.iter().map(|step| places.0[step]).collect();
     let tasks = Tasks::of(advance, &steps);
-    START_MAPS.execute(&[
-        &tasks.keys.runs,
-        &tasks.keys.steps,
-        &tasks.flow_slugs,
-        &tasks.flow_versions,
-        &tasks.definition_ids,
-        &tasks.step_indexes,
-        &tasks.executors,
-        &tasks.queues,
-        &tasks.priorities,
-        &tasks.turns,
-        &tasks.ready_at,
-        &tasks.timeouts,
-        &tasks.opens_run,
-        &tasks.expires_at,
-        &advance.session.now,
+    let mut parameters = tasks.parameters();
+    parameters.extend([
+        &advance.session.now as &dyn Parameter,
         &sources,
         &sizes,
         &places,
-    ])?;
+    ]);
+    START_MAPS.execute(&parameters)?;
     tasks.tell();
     for (run, step) in steps {
         advance.step_started(run, step);
@@ -337,6 +310,26 @@ impl Tasks {
                 .push(step.executor == Executor::Worker && ready_at <= now);
         }
         tasks
+    }
+
+    /// The first fourteen parameters of the statements that start steps.
+    fn parameters(&self) -> Vec<&dyn Parameter> {
+        vec![
+            &self.keys.runs,
+            &self.keys.steps,
+            &self.flow_slugs,
+            &self.flow_versions,
+            &self.definition_ids,
+            &self.step_indexes,
+            &self.executors,
+            &self.queues,
+            &self.priorities,
+            &self.turns,
+            &self.ready_at,
+            &self.timeouts,
+            &self.opens_run,
+            &self.expires_at,
+        ]
     }
 
     fn tell(&self) {
