@@ -8,6 +8,6 @@ select count(*) from pgflow.run_flows('again', '{}');
 select version, frozen_at is not null as frozen from pgflow.flow_versions where flow_slug = 'again' order by 1;
 -- What does start is checked, as ever.
 call t.fails($$select pgflow.run_flow('again', idempotency_key => 'other')$$);
-call t.fails($$select pgflow.run_flows('again', array['1', '[1]']::jsonb[], array['k', null])$$);
+call t.fails($$select pgflow.run_flows('again', array['1', '2']::jsonb[], array['k', null])$$);
 select count(*) from pgflow.run_flows('again', array['1', '[1]']::jsonb[], array['k', 'new']);
 select version, frozen_at is not null as frozen from pgflow.flow_versions where flow_slug = 'again' order by 1;
