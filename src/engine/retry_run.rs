@@ -10,7 +10,7 @@ use std::rc::Rc;
 use super::advance::{Advance, MovingRun, RunNo};
 use super::runs::{self, Run};
 use super::start::Tasks;
-use super::{event, settle};
+use super::{event, gather};
 use crate::error::{Error, Result};
 use crate::model::{Executor, RunId, StepNo, StepType};
 use crate::statements;
@@ -112,5 +112,5 @@ fn requeue(advance: &mut Advance, steps: &[(RunNo, StepNo)]) -> Result<()> {
             event::tasks_ready(&of(step).queue);
         }
     }
-    settle::gather_maps(advance, &gathered)
+    gather::complete(advance, &gathered)
 }

@@ -1,37 +1,31 @@
 //! A claimed task comes back: completed, failed, released, or expired.
 //!
 //! One path for one result and for a thousand. The locks of the runs are taken in the order of their keys; the live rows
-//! are locked, and whoever has a matching one has the right to settle; what becomes of each task is decided here; then
+//! are locked, and whoever has a matching one has the right to settle; [`super::fate`] decides what becomes of each; then
 //! every kind of change is one statement over all tasks of the batch, and [`super::advance`] does what follows.
 //!
 //! A result without a matching live row is refused: nothing changes, and the receipt says where things stand.
 
 use std::collections::{HashMap, HashSet};
 
-use rand::Rng;
-
 use super::advance::{self, Advance, MovingRun, RunNo, Skip, SkipReason};
+use super::fate::{self, Fate};
 use super::receipt::{self, Receipt, Standing, TaskKey};
-use super::{MAX_RUN_LOCKS, definitions, event, run_flow};
+use super::{MAX_RUN_LOCKS, definitions, event, gather, run_flow};
 use crate::error::{Error, Result};
-use crate::model::{Executor, Resort, StepNo, StepType, retry};
+use crate::model::{Executor, Resort, StepNo, StepType};
 use crate::statements;
-use crate::store::subtransaction::{self, PROGRAM_LIMIT_EXCEEDED};
-use crate::store::{Instant, Json, Session, Statement, lock};
+use crate::store::{Json, Session, Statement, lock};
 
 statements! {
     LOCK_TASKS = "lock_tasks.sql",
-    JSON_TYPES = "json_types.sql",
     OPEN_RUNS = "open_runs.sql",
     OPEN_FREE_RUNS = "open_free_runs.sql",
     COMPLETE_TASKS = "complete_tasks.sql",
     FAIL_TASKS = "fail_tasks.sql",
     RETRY_TASKS = "retry_tasks.sql",
     RELEASE_TASKS = "release_tasks.sql",
-    COUNT_DOWN_MAPS = "count_down_maps.sql",
-    COMPLETE_MAPS = "complete_maps.sql",
     CANCEL_STEP_TASKS = "cancel_step_tasks.sql",
-    MARK_LARGE = "mark_large.sql",
 }
 
 /// What a worker says of a task, or the clock does.
@@ -73,27 +67,14 @@ pub fn settle(session: &Session, batch: &[Settlement]) -> Result<Vec<Receipt>> {
 }
 
 /// A task of the batch that may be settled: its live row, locked.
-struct Live {
+pub struct Live {
     /// The position in the batch.
-    no: usize,
-    run: RunNo,
-    step: StepNo,
-    attempt: i32,
-    first_attempt: i32,
-    opens_run: bool,
-}
-
-/// What becomes of a task.
-enum Fate {
-    Completed,
-    /// The next attempt is due at this time.
-    Retried(Instant),
-    Released,
-    /// No attempt is left, or none would help.
-    Ended {
-        message: String,
-        resort: Resort,
-    },
+    pub no: usize,
+    pub run: RunNo,
+    pub step: StepNo,
+    pub attempt: i32,
+    pub first_attempt: i32,
+    pub opens_run: bool,
 }
 
 /// [`settle`] for a caller that holds the locks.
@@ -114,7 +95,7 @@ fn settle_with(
 ) -> Result<Vec<Receipt>> {
     let mut advance = Advance::new(session);
     let live = lock_tasks(&mut advance, batch)?;
-    let fates = decide(&advance, batch, &live)?;
+    let fates = fate::decide(&advance, batch, &live)?;
 
     open(open_runs, session, &advance, &live)?;
     complete_tasks(&mut advance, batch, &live, &fates)?;
@@ -179,88 +160,6 @@ fn lock_tasks(advance: &mut Advance, batch: &[Settlement]) -> Result<Vec<Live>> 
         });
     }
     Ok(live)
-}
-
-fn decide(advance: &Advance, batch: &[Settlement], live: &[Live]) -> Result<Vec<Fate>> {
-    let not_arrays = find_outputs_no_map_can_take(advance, batch, live)?;
-    let mut rng = rand::rng();
-    Ok(live
-        .iter()
-        .map(|task| {
-            let definition = &advance.runs[task.run].definition;
-            let step = &definition.steps[task.step];
-            let exhausted = |message: String| Fate::Ended {
-                message,
-                resort: step.when_exhausted,
-            };
-            let has_attempts_left = step.executor != Executor::External
-                && retry::has_attempts_left(task.attempt, task.first_attempt, step.max_attempts);
-            match &batch[task.no].verdict {
-                Verdict::Complete(_) if not_arrays.contains(&task.no) => Fate::Ended {
-                    message:
-                        "the output is not an array, and a map step takes its elements from it"
-                            .to_owned(),
-                    resort: Resort::Fail,
-                },
-                Verdict::Complete(_) => Fate::Completed,
-                Verdict::Release => Fate::Released,
-                Verdict::Expire if has_attempts_left => Fate::Retried(advance.session.now),
-                Verdict::Expire if step.executor == Executor::External => {
-                    exhausted("nobody completed the step in time".to_owned())
-                }
-                Verdict::Expire => exhausted("the lease of the last attempt ran out".to_owned()),
-                Verdict::Fail {
-                    retryable: true,
-                    retry_after,
-                    ..
-                } if has_attempts_left => {
-                    let seconds = retry_after.map_or_else(
-                        || {
-                            retry::delay(
-                                task.attempt,
-                                task.first_attempt,
-                                step.base_delay,
-                                definition.max_delay,
-                                rng.random_range(-1.0..1.0),
-                            )
-                        },
-                        f64::from,
-                    );
-                    Fate::Retried(advance.session.now.plus_seconds(seconds))
-                }
-                Verdict::Fail { message, .. } => exhausted(message.clone()),
-            }
-        })
-        .collect())
-}
-
-/// Results of single steps that feed a map and are no arrays.
-fn find_outputs_no_map_can_take(
-    advance: &Advance,
-    batch: &[Settlement],
-    live: &[Live],
-) -> Result<HashSet<usize>> {
-    let mut numbers = Vec::new();
-    let mut outputs = Vec::new();
-    for task in live {
-        let step = &advance.runs[task.run].definition.steps[task.step];
-        if let Verdict::Complete(output) = batch[task.no].verdict
-            && step.feeds_map
-            && step.step_type == StepType::Single
-        {
-            numbers.push(task.no);
-            outputs.push(output);
-        }
-    }
-    if numbers.is_empty() {
-        return Ok(HashSet::new());
-    }
-    let are_arrays = JSON_TYPES.query(&[&outputs], |row| {
-        Ok(row.opt::<String>(1).as_deref() == Some("array"))
-    })?;
-    Ok((numbers.into_iter().zip(are_arrays))
-        .filter_map(|(no, is_array)| (!is_array).then_some(no))
-        .collect())
 }
 
 fn open(open_runs: &Statement, session: &Session, advance: &Advance, live: &[Live]) -> Result<()> {
@@ -344,81 +243,8 @@ fn complete_tasks(
             *counts.entry((task.run, task.step)).or_default() += 1;
         }
     }
-    mark_large(&large)?;
-    complete_maps(advance, counts)
-}
-
-fn mark_large(runs: &Vec<crate::model::RunId>) -> Result<()> {
-    if runs.is_empty() {
-        return Ok(());
-    }
-    MARK_LARGE.execute(&[runs])
-}
-
-/// Counts down the tasks of maps; a map without any left gets its output.
-fn complete_maps(advance: &mut Advance, counts: HashMap<(RunNo, StepNo), i32>) -> Result<()> {
-    if counts.is_empty() {
-        return Ok(());
-    }
-    let (maps, counts): (Vec<_>, Vec<_>) = counts.into_iter().unzip();
-    let ids: Vec<_> = maps.iter().map(|map| advance.runs[map.0].id).collect();
-    let slugs: Vec<_> = maps.iter().map(|m| advance.slug(m.0, m.1)).collect();
-    let ended: Vec<_> = COUNT_DOWN_MAPS
-        .query(&[&ids, &slugs, &counts], |row| {
-            Ok((row.get::<i64>(1)?, row.get::<i32>(2)?))
-        })?
-        .into_iter()
-        .filter(|&(_, remaining)| remaining == 0)
-        .map(|(ordinal, _)| maps[usize::try_from(ordinal - 1).unwrap_or_default()])
-        .collect();
-    gather_maps(advance, &ended)
-}
-
-/// Completes maps all of whose tasks have completed, with the array of their outputs.
-pub fn gather_maps(advance: &mut Advance, maps: &[(RunNo, StepNo)]) -> Result<()> {
-    if maps.is_empty() {
-        return Ok(());
-    }
-    let mut failures = Vec::new();
-    for (ordinal, gathered) in gather(advance, maps, super::surely_small())? {
-        let (run, step) = maps[ordinal];
-        if gathered {
-            advance.step_completed(run, step);
-            continue;
-        }
-        let attempt = subtransaction::attempt(&[PROGRAM_LIMIT_EXCEEDED], || {
-            gather(advance, &[(run, step)], i64::MAX)
-        })?;
-        match attempt {
-            Ok(_) => advance.step_completed(run, step),
-            Err(reason) => failures.push((
-                run,
-                step,
-                format!("the output of the map is too large: {reason}"),
-            )),
-        }
-    }
-    advance.fail_steps(failures)
-}
-
-/// Returns which maps got their output: not those whose outputs are larger than `largest` taken together.
-fn gather(advance: &Advance, maps: &[(RunNo, StepNo)], largest: i64) -> Result<Vec<(usize, bool)>> {
-    let ids: Vec<_> = maps.iter().map(|map| advance.runs[map.0].id).collect();
-    let slugs: Vec<_> = maps.iter().map(|m| advance.slug(m.0, m.1)).collect();
-    let rows = COMPLETE_MAPS.query(&[&ids, &slugs, &advance.session.now, &largest], |row| {
-        let ordinal = usize::try_from(row.get::<i64>(1)? - 1).unwrap_or_default();
-        Ok((ordinal, row.get::<bool>(2)?, row.opt::<i64>(3)))
-    })?;
-    let large: Vec<_> = (rows.iter())
-        .filter_map(|&(ordinal, _, size)| {
-            let run = &advance.runs[maps[ordinal].0];
-            (size? > run_flow::largest_part(&run.definition)).then_some(run.id)
-        })
-        .collect();
-    mark_large(&large)?;
-    Ok((rows.into_iter())
-        .map(|(ordinal, gathered, _)| (ordinal, gathered))
-        .collect())
+    gather::mark_large(&large)?;
+    gather::count_down(advance, counts)
 }
 
 fn retry_tasks(
