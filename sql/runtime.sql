@@ -128,7 +128,7 @@ COMMENT ON TABLE pgflow.live_tasks IS 'The tasks that wait or are being worked o
 COMMENT ON COLUMN pgflow.live_tasks.attempt IS 'The number of the latest attempt, which is a row of step_tasks.';
 COMMENT ON COLUMN pgflow.live_tasks.first_attempt IS 'The attempt that opened the current budget of max_attempts.';
 COMMENT ON COLUMN pgflow.live_tasks.turn IS 'The place in the queue within a priority: a start tag of start-time fair queueing.';
-COMMENT ON COLUMN pgflow.live_tasks.opens_run IS 'Whether the first claim or settlement of this task turns its run from pending to started.';
+COMMENT ON COLUMN pgflow.live_tasks.opens_run IS 'Whether the run was pending when this task was queued: a claim or settlement of it then turns the run to started.';
 COMMENT ON COLUMN pgflow.live_tasks.timeout IS 'Seconds for which a lease lasts when the claimer names no other time.';
 COMMENT ON COLUMN pgflow.live_tasks.item IS 'The element that a task of a map step works on.';
 

@@ -33,6 +33,10 @@
 //! **Stale snapshots.** Under REPEATABLE READ a call may read what was true before it got the lock. Every decision is
 //! therefore made on a row that the same call updates: a join on the state of the step that joins, a map's end on the
 //! state of the map, a run's end on the row of the run. PostgreSQL then refuses the stale one with 40001.
+//! `run_flow` and `delete_flow` share no row, so under such a snapshot they look at the newest state instead.
+//!
+//! A statement that waits for a row does not see what its holder inserted beside it. So rows are locked in a statement
+//! of their own, and the next one changes them and what belongs to them.
 
 pub mod add_step;
 pub mod advance;
