@@ -31,5 +31,5 @@ install:
 
 clean:
 	cargo clean
-	cargo clean --manifest-path tests/model/Cargo.toml
+	cargo clean --manifest-path tests/Cargo.toml
 	cargo clean --manifest-path examples/library/Cargo.toml

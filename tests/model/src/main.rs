@@ -16,15 +16,6 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
-mod calls;
-mod case;
-mod compare;
-mod generate;
-mod held;
-mod interpret;
-mod sessions;
-mod settle;
-
 use std::collections::BTreeSet;
 use std::process::ExitCode;
 use std::sync::atomic::Ordering;
@@ -35,11 +26,12 @@ use postgres::Client;
 use serde_json::Value;
 use uuid::Uuid;
 
-use crate::case::{Dag, Round, Run, Start, lock};
-use crate::compare::Got;
-use crate::generate::{Flow, generate};
-use crate::interpret::{Kept, interpret};
-use crate::sessions::Session;
+use pgflow_model_test::case::{Dag, Round, Run, Start, lock};
+use pgflow_model_test::compare::Got;
+use pgflow_model_test::generate::{Flow, generate};
+use pgflow_model_test::interpret::{Kept, interpret};
+use pgflow_model_test::sessions::Session;
+use pgflow_model_test::{calls, compare};
 
 const FLOWS_PER_ROUND: u64 = 25;
 const REPORTS: usize = 4;
