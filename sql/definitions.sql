@@ -28,7 +28,6 @@ CREATE TABLE pgflow.flow_versions (
   frozen_at        timestamptz,
   created_at       timestamptz NOT NULL,
   CONSTRAINT "a version is known by its flow and number" PRIMARY KEY (flow_slug, version),
-  CONSTRAINT "a version belongs to a flow" FOREIGN KEY (flow_slug) REFERENCES pgflow.flows,
   CONSTRAINT "a task is tried at least once" CHECK (max_attempts >= 1),
   CONSTRAINT "a delay is not negative" CHECK (base_delay >= 0 AND max_delay >= 0),
   CONSTRAINT "a timeout is a second or more" CHECK (timeout >= 1)
@@ -63,7 +62,6 @@ CREATE TABLE pgflow.steps (
   when_exhausted          text NOT NULL,
   created_at              timestamptz NOT NULL,
   CONSTRAINT "a step is known by its slug within its version" PRIMARY KEY (flow_slug, flow_version, step_slug),
-  CONSTRAINT "a step belongs to a version" FOREIGN KEY (flow_slug, flow_version) REFERENCES pgflow.flow_versions,
   CONSTRAINT "a step is single or map" CHECK (step_type IN ('single', 'map')),
   CONSTRAINT "a step has a known executor" CHECK (executor IN ('worker', 'sql', 'http', 'flow', 'external', 'timer')),
   CONSTRAINT "a step starts by itself or by hand" CHECK (start_mode IN ('auto', 'manual')),
@@ -85,13 +83,10 @@ CREATE TABLE pgflow.deps (
   from_step_slug text COLLATE "C" NOT NULL,
   to_step_slug   text COLLATE "C" NOT NULL,
   CONSTRAINT "a dep is known by its two ends" PRIMARY KEY (flow_slug, flow_version, from_step_slug, to_step_slug),
-  CONSTRAINT "a dep comes from a step of its version" FOREIGN KEY (flow_slug, flow_version, from_step_slug) REFERENCES pgflow.steps,
-  CONSTRAINT "a dep leads to a step of its version" FOREIGN KEY (flow_slug, flow_version, to_step_slug) REFERENCES pgflow.steps,
   CONSTRAINT "a step does not depend on itself" CHECK (from_step_slug <> to_step_slug)
 );
 COMMENT ON TABLE pgflow.deps IS 'The edges of each version: from_step_slug must be resolved before to_step_slug may start.';
 
--- Leads with the step, so that a foreign key check on never analysed tables does not take it for its first two columns.
 CREATE INDEX deps_by_target ON pgflow.deps (to_step_slug, flow_slug, flow_version, from_step_slug);
 
 CREATE TABLE pgflow.gateway_roles (

@@ -49,6 +49,7 @@ extension_sql_file!("../sql/access.sql", name = "access", finalize);
 #[pg_guard]
 pub extern "C-unwind" fn _PG_init() {
     settings::register();
+    store::planner::install();
 }
 
 /// Asked for by `cargo pgrx test`.

@@ -14,9 +14,10 @@ fn get_run(run_id: Option<RunId>) -> Json {
     enter(|_| observe::get_run(required("run_id", run_id)?))
 }
 
-/// Every violated invariant of the engine.
+/// Every violated invariant of the engine; `run_id` is null when it is about a definition.
 #[pg_extern(schema = "pgflow", stable)]
 #[search_path(pg_catalog, pg_temp)]
-fn check_integrity() -> TableIterator<'static, (name!(run_id, RunId), name!(problem, String))> {
+fn check_integrity()
+-> TableIterator<'static, (name!(run_id, Option<RunId>), name!(problem, String))> {
     TableIterator::new(enter(|_| observe::check_integrity()))
 }

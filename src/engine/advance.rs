@@ -15,7 +15,7 @@ use std::rc::Rc;
 
 use super::start;
 use crate::error::Result;
-use crate::model::{Definition, RunId, StepNo};
+use crate::model::{Definition, RunId, StepNo, StepType};
 use crate::statements;
 use crate::store::subtransaction::{self, PROGRAM_LIMIT_EXCEEDED};
 use crate::store::{Instant, Session};
@@ -251,22 +251,43 @@ impl<'s> Advance<'s> {
         let (keys, counts): (Vec<_>, Vec<_>) = counts.into_iter().unzip();
         let ids: Vec<_> = keys.iter().map(|k| self.runs[k.0].id).collect();
         let slugs: Vec<_> = keys.iter().map(|k| self.slug(k.0, k.1)).collect();
-        let states = RESOLVE_DEPS.query(&[&ids, &slugs, &counts], |row| {
-            Ok((row.get::<i64>(1)?, row.get::<i32>(2)?, row.get::<bool>(3)?))
-        })?;
+        let starts: Vec<_> = keys.iter().map(|&key| self.starts_by_itself(key)).collect();
+        let states = RESOLVE_DEPS.query(
+            &[&ids, &slugs, &counts, &starts, &self.session.now],
+            |row| {
+                Ok((
+                    row.get::<i64>(1)?,
+                    row.get::<i32>(2)?,
+                    row.get::<bool>(3)?,
+                    row.get::<bool>(4)?,
+                ))
+            },
+        )?;
         let mut reached: Vec<_> = Vec::new();
-        for (ordinal, remaining_deps, is_pending) in states {
+        for (ordinal, remaining_deps, is_open, is_started) in states {
             let (run, step) = keys[usize::try_from(ordinal - 1).unwrap_or_default()];
-            if !is_pending {
+            if !is_open {
                 self.runs[run].may_be_over = true;
             } else if remaining_deps == 0 {
                 reached.push((run, step));
+                if is_started {
+                    self.step_started(run, step);
+                }
             }
         }
         // In order of definition, so that tasks that become ready together are claimed in that order.
         reached.sort_unstable();
         self.ready.extend(reached);
         Ok(())
+    }
+
+    /// Whether a step starts as soon as its deps are resolved, and nothing more needs to be known.
+    fn starts_by_itself(&self, (run, step): (RunNo, StepNo)) -> bool {
+        let step = &self.runs[run].definition.steps[step];
+        step.step_type == StepType::Single
+            && !step.manual
+            && !step.has_condition
+            && !self.is_failing(run)
     }
 
     fn fail_runs(&mut self) -> Result<()> {

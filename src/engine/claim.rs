@@ -1,6 +1,6 @@
 //! Handing out tasks.
 //!
-//! Three index walks, none of which meets a row of another kind or waits for a lock. First, what fell due and whose
+//! Three index walks ([`super::walks`]), none of which meets a row of another kind or waits for a lock. First, what fell due and whose
 //! lease ran out, which is rare and asked in one probe: expired attempts become due again or, when they were the last
 //! ones, end their step; due tasks get their turn. Then the ready tasks are taken in order of priority and turn.
 //!
@@ -14,6 +14,7 @@ use rand::Rng;
 use super::event;
 use super::receipt::TaskKey;
 use super::settle::{self, Settlement, Verdict};
+use super::walks;
 use crate::error::Result;
 use crate::model::RunId;
 use crate::statements;
@@ -22,7 +23,7 @@ use crate::store::value::ClaimedTask;
 use crate::store::{Composite, Instant, Json, Session, lock};
 
 statements! {
-    HAS_OVERDUE_TASKS = "has_overdue_tasks.sql",
+    FIRST_OVERDUE = "first_overdue.sql",
     TAKE_EXPIRED_TASKS = "take_expired_tasks.sql",
     PLACE_DUE_TASKS = "place_due_tasks.sql",
     TAKE_READY_TASKS = "take_ready_tasks.sql",
@@ -55,24 +56,38 @@ pub fn claim(session: &Session, request: &Request) -> Result<Vec<Composite<Claim
     if request.max_tasks == 0 || !lock::try_share_runs_table()? {
         return Ok(Vec::new());
     }
-    let (has_due, has_expired) = HAS_OVERDUE_TASKS
-        .first(&[&request.queue, &session.now], |row| {
-            Ok((row.get::<bool>(1)?, row.get::<bool>(2)?))
-        })?
+    let walks = walks::start(session, request.queue)?;
+    let (has_due, has_expired) = FIRST_OVERDUE
+        .first(
+            &[&request.queue, &session.now, &walks.due, &walks.leased],
+            |row| {
+                Ok((
+                    row.opt::<Instant>(1).is_some(),
+                    row.opt::<Instant>(2).is_some(),
+                ))
+            },
+        )?
         .unwrap_or_default();
-    let expired_again = has_expired && expire(session, request)?;
+    let expired_again = has_expired && expire(session, request, &walks)?;
     if has_due || expired_again {
         PLACE_DUE_TASKS.execute(&[
             &request.queue,
             &session.now,
             &request.max_tasks,
-            &session.now.0,
+            &session.now.unix_micros(),
+            &walks.due,
+            &walks.ready.ranks,
+            &walks.ready.turns,
         ])?;
     }
-    take(session, request)
+    take(session, request, &walks.ready)
 }
 
-fn take(session: &Session, request: &Request) -> Result<Vec<Composite<ClaimedTask>>> {
+fn take(
+    session: &Session,
+    request: &Request,
+    ready: &walks::Ranges,
+) -> Result<Vec<Composite<ClaimedTask>>> {
     let mut rng = rand::rng();
     let leases: Vec<i64> = (0..request.max_tasks)
         .map(|_| rng.random_range(LEASES))
@@ -85,6 +100,9 @@ fn take(session: &Session, request: &Request) -> Result<Vec<Composite<ClaimedTas
             &request.lease_seconds,
             &request.worker_id,
             &leases,
+            &ready.ranks,
+            &ready.turns,
+            &ready.before,
         ],
         |row| {
             let large = row.get::<bool>(1)?;
@@ -197,8 +215,8 @@ fn with_large_input(session: &Session, task: &Taken) -> Result<Option<Composite<
 }
 
 /// Ends the attempts whose lease ran out. Returns whether some of their tasks are due again.
-fn expire(session: &Session, request: &Request) -> Result<bool> {
-    let again = take_expired(session, request, request.max_tasks, false)?;
+fn expire(session: &Session, request: &Request, walks: &walks::Start) -> Result<bool> {
+    let again = take_expired(session, request, walks, request.max_tasks, false)?;
     if !again.is_empty() {
         // No step ends, so no run's lock is needed; the live rows are ours.
         settle::settle_unlocked(session, &again)?;
@@ -208,7 +226,7 @@ fn expire(session: &Session, request: &Request) -> Result<bool> {
     let most = request
         .max_tasks
         .min(i32::try_from(request.run_locks).unwrap_or(i32::MAX));
-    for settlement in take_expired(session, request, most, true)? {
+    for settlement in take_expired(session, request, walks, most, true)? {
         settle_without_waiting(session, settlement)?;
     }
     Ok(!again.is_empty())
@@ -217,11 +235,18 @@ fn expire(session: &Session, request: &Request) -> Result<bool> {
 fn take_expired(
     session: &Session,
     request: &Request,
+    walks: &walks::Start,
     most: i32,
     last_attempts: bool,
 ) -> Result<Vec<Settlement>> {
     TAKE_EXPIRED_TASKS.query(
-        &[&request.queue, &session.now, &most, &last_attempts],
+        &[
+            &request.queue,
+            &session.now,
+            &most,
+            &last_attempts,
+            &walks.leased,
+        ],
         |row| {
             Ok(Settlement {
                 task: TaskKey {

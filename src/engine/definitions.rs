@@ -16,24 +16,33 @@ statements! {
     STEPS_OF_VERSION = "steps_of_version.sql",
 }
 
-/// Beyond this many steps in the cache it is emptied: definitions are cheap to read again.
-const CACHED_STEPS: usize = 200_000;
+/// Beyond this size the cache is emptied: definitions are cheap to read again. A definition counts for one, and so do
+/// each of its steps (some 500 bytes) and deps.
+const CACHED: usize = 10_000;
+
+#[derive(Default)]
+struct Cache {
+    definitions: HashMap<i64, Rc<Definition>>,
+    size: usize,
+}
 
 thread_local! {
-    static CACHE: RefCell<HashMap<i64, Rc<Definition>>> = RefCell::new(HashMap::new());
+    static CACHE: RefCell<Cache> = RefCell::default();
 }
 
 /// The definition with this id, which is (or was at the caller's snapshot) version `version` of the flow.
 pub fn get(id: i64, flow_slug: &str, version: i32) -> Result<Rc<Definition>> {
-    if let Some(found) = CACHE.with_borrow(|cache| cache.get(&id).cloned()) {
+    if let Some(found) = CACHE.with_borrow(|cache| cache.definitions.get(&id).cloned()) {
         return Ok(found);
     }
     let definition = Rc::new(read(id, flow_slug, version)?);
     CACHE.with_borrow_mut(|cache| {
-        if cache.values().map(|d| d.steps.len()).sum::<usize>() > CACHED_STEPS {
-            cache.clear();
+        if cache.size > CACHED {
+            *cache = Cache::default();
         }
-        cache.insert(id, Rc::clone(&definition));
+        let deps = definition.steps.iter().map(|step| step.deps.len());
+        cache.size += 1 + definition.steps.len() + deps.sum::<usize>();
+        cache.definitions.insert(id, Rc::clone(&definition));
     });
     Ok(definition)
 }

@@ -25,6 +25,9 @@
 //! 3. The advisory locks of runs, in the order of their keys, at most [`MAX_RUN_LOCKS`] in a call.
 //! 4. Rows: `live_tasks`, `step_tasks`, `step_states`, `runs`.
 //!
+//! Calls that only complete tasks of a large map share its run's lock ([`counting`]), and meet each other at live rows,
+//! in the order of their keys; everything else holds it alone.
+//!
 //! The lock of a run (3) is a call of its own before the statement that reads, so that statement sees what the previous
 //! holder committed. `run_flow` needs none: nobody sees the run yet. [`claim`] waits for nothing: rows with SKIP LOCKED,
 //! a run's lock only if it is free. So a holder of a run's lock waits for a row only when a claimer holds it, and a
@@ -43,6 +46,7 @@ pub mod advance;
 pub mod cancel_run;
 pub mod claim;
 pub mod complete_step;
+pub mod counting;
 pub mod create_flow;
 pub mod define;
 pub mod define_flow;
@@ -64,6 +68,7 @@ pub mod runs;
 pub mod settle;
 pub mod start;
 pub mod start_step;
+pub mod walks;
 
 /// How many run locks one call may hold: the server's lock table is finite.
 pub const MAX_RUN_LOCKS: usize = 1000;

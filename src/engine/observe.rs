@@ -26,7 +26,7 @@ pub fn get_run(run_id: RunId) -> Result<Json> {
     .ok_or_else(|| Error::run_not_found(run_id))
 }
 
-/// Every violated invariant, with the run that violates it.
-pub fn check_integrity() -> Result<Vec<(RunId, String)>> {
-    CHECK_INTEGRITY.survey(|row| Ok((row.get(1)?, row.get(2)?)))
+/// Every violated invariant, with the run that violates it; without one when it is about a definition.
+pub fn check_integrity() -> Result<Vec<(Option<RunId>, String)>> {
+    CHECK_INTEGRITY.survey(|row| Ok((row.opt(1), row.get(2)?)))
 }

@@ -8,9 +8,10 @@ use std::collections::HashSet;
 use std::rc::Rc;
 
 use super::advance::{Advance, MovingRun, RunNo};
+use super::counting::LARGE_MAP;
 use super::runs::{self, Run};
 use super::start::Tasks;
-use super::{event, gather};
+use super::{event, gather, walks};
 use crate::error::{Error, Result};
 use crate::model::{Executor, RunId, StepNo, StepType};
 use crate::statements;
@@ -72,7 +73,7 @@ fn requeue(advance: &mut Advance, steps: &[(RunNo, StepNo)]) -> Result<()> {
     };
     let definition = Rc::clone(&advance.runs[no].definition);
     let of = |&(_, step): &(RunNo, StepNo)| &definition.steps[step];
-    let tasks = Tasks::of(advance, steps);
+    let tasks = Tasks::of(advance, steps)?;
     let sources: Vec<_> = (steps.iter())
         .map(|step| Some(definition.steps[of(step).map_over?].slug.as_str()))
         .collect();
@@ -94,8 +95,10 @@ fn requeue(advance: &mut Advance, steps: &[(RunNo, StepNo)]) -> Result<()> {
                 &definition.flow_slug,
                 &definition.version,
                 &definition.id,
-                &advance.runs[no].priority,
+                &walks::rank(advance.runs[no].priority),
                 &advance.session.now,
+                &LARGE_MAP,
+                &tasks.heads_from,
             ],
             |row| row.get(1),
         )?

@@ -118,7 +118,10 @@ pub fn run_flow(session: &Session, request: &Request) -> Result<Vec<RunId>> {
         }
     }
     let places = Places::of(&advance, singles.iter().map(|&step| (step, 1)).collect());
-    start::start_singles(&mut advance, &singles, &places, false)?;
+    for &(run, step) in &singles {
+        advance.step_started(run, step);
+    }
+    start::start_singles(&mut advance, &singles, &places)?;
     advance.drive()?;
     Ok(ids)
 }

@@ -1,7 +1,8 @@
 //! A claimed task comes back: completed, failed, released, or expired.
 //!
-//! One path for one result and for a thousand. The locks of the runs are taken in the order of their keys; the live rows
-//! are locked, and whoever has a matching one has the right to settle; [`super::fate`] decides what becomes of each; then
+//! One path for one result and for a thousand. The locks of the runs are taken in the order of their keys
+//! ([`super::counting`] says which can be shared); the live rows are taken, and whoever has a matching one has the right
+//! to settle; [`super::fate`] decides what becomes of each; then
 //! every kind of change is one statement over all tasks of the batch, and [`super::advance`] does what follows.
 //!
 //! A result without a matching live row is refused: nothing changes, and the receipt says where things stand.
@@ -9,6 +10,7 @@
 use std::collections::{HashMap, HashSet};
 
 use super::advance::{self, Advance, MovingRun, RunNo, Skip, SkipReason};
+use super::counting::{self, Holds};
 use super::fate::{self, Fate};
 use super::receipt::{self, Receipt, Standing, TaskKey};
 use super::{MAX_RUN_LOCKS, definitions, event, gather, run_flow};
@@ -18,6 +20,7 @@ use crate::statements;
 use crate::store::{Json, Session, Statement, lock};
 
 statements! {
+    TAKE_TASKS = "take_tasks.sql",
     LOCK_TASKS = "lock_tasks.sql",
     OPEN_RUNS = "open_runs.sql",
     OPEN_FREE_RUNS = "open_free_runs.sql",
@@ -62,14 +65,16 @@ pub fn settle(session: &Session, batch: &[Settlement]) -> Result<Vec<Receipt>> {
         ));
     }
     lock::share_runs_table()?;
-    lock::lock_runs(batch.iter().map(|settlement| settlement.task.run_id));
-    settle_locked(session, batch)
+    let holds = Holds::take(batch)?;
+    settle_with(session, batch, &OPEN_RUNS, Some(&holds))
 }
 
-/// A task of the batch that may be settled: its live row, locked.
+/// A task of the batch that may be settled: its live row is ours.
 pub struct Live {
     /// The position in the batch.
     pub no: usize,
+    /// Whether the live row is still there, and only locked.
+    is_live: bool,
     pub run: RunNo,
     pub step: StepNo,
     pub attempt: i32,
@@ -77,28 +82,29 @@ pub struct Live {
     pub opens_run: bool,
 }
 
-/// [`settle`] for a caller that holds the locks.
+/// [`settle`] for a caller that holds the locks alone.
 pub fn settle_locked(session: &Session, batch: &[Settlement]) -> Result<Vec<Receipt>> {
-    settle_with(session, batch, &OPEN_RUNS)
+    settle_with(session, batch, &OPEN_RUNS, None)
 }
 
 /// [`settle`] for a claimer, which holds live rows but no run's lock, and whose settlements end no step. It waits for
 /// nobody: a pending run whose row someone else holds stays pending, and the next claim or settlement opens it.
 pub fn settle_unlocked(session: &Session, batch: &[Settlement]) -> Result<Vec<Receipt>> {
-    settle_with(session, batch, &OPEN_FREE_RUNS)
+    settle_with(session, batch, &OPEN_FREE_RUNS, None)
 }
 
 fn settle_with(
     session: &Session,
     batch: &[Settlement],
     open_runs: &Statement,
+    holds: Option<&Holds>,
 ) -> Result<Vec<Receipt>> {
     let mut advance = Advance::new(session);
-    let live = lock_tasks(&mut advance, batch)?;
+    let live = find_live(&mut advance, batch)?;
     let fates = fate::decide(&advance, batch, &live)?;
 
     open(open_runs, session, &advance, &live)?;
-    complete_tasks(&mut advance, batch, &live, &fates)?;
+    complete_tasks(&mut advance, batch, &live, &fates, holds)?;
     retry_tasks(&advance, batch, &live, &fates)?;
     release_tasks(&advance, batch, &live, &fates)?;
     end_tasks(&mut advance, batch, &live, &fates)?;
@@ -107,59 +113,110 @@ fn settle_with(
     receipts(&advance, batch, &live, &fates)
 }
 
-fn lock_tasks(advance: &mut Advance, batch: &[Settlement]) -> Result<Vec<Live>> {
-    let (ids, slugs, indexes) = receipt::columns(batch.iter().map(|s| &s.task));
-    let leases: Vec<_> = batch.iter().map(|s| s.lease).collect();
-    let rows = LOCK_TASKS.query(&[&ids, &slugs, &indexes, &leases], |row| {
-        Ok((
-            usize::try_from(row.get::<i64>(1)? - 1).unwrap_or_default(),
-            row.get::<i32>(2)?,
-            row.get::<i32>(3)?,
-            row.get::<i64>(4)?,
-            row.get::<i32>(5)?,
-            row.get::<bool>(6)?,
-            row.get::<i64>(7)?,
-            row.get::<String>(8)?,
-            row.get::<i32>(9)?,
-        ))
-    })?;
-    let mut seen = HashSet::new();
-    let mut live = Vec::with_capacity(rows.len());
-    for (no, attempt, first_attempt, turn, priority, opens_run, id, flow_slug, version) in rows {
-        let task = &batch[no].task;
+/// A live row as it was found.
+struct Found {
+    no: usize,
+    is_live: bool,
+    attempt: i32,
+    first_attempt: i32,
+    turn: i64,
+    priority: i32,
+    opens_run: bool,
+    definition_id: i64,
+    flow_slug: String,
+    flow_version: i32,
+}
+
+/// The tasks that the batch may settle. Those it completes leave the live ones at once, whatever becomes of them;
+/// for the others that is decided later.
+fn find_live(advance: &mut Advance, batch: &[Settlement]) -> Result<Vec<Live>> {
+    let mut seen = HashSet::with_capacity(batch.len());
+    let mut twice = HashSet::new();
+    for settlement in batch {
+        if !seen.insert(&settlement.task) {
+            twice.insert(&settlement.task);
+        }
+    }
+    let (mut take, mut look): (Vec<_>, Vec<_>) = (0..batch.len()).partition(|&no| {
+        matches!(batch[no].verdict, Verdict::Complete(_)) && !twice.contains(&batch[no].task)
+    });
+    let mut found = find(&TAKE_TASKS, batch, &mut take, false)?;
+    found.extend(find(&LOCK_TASKS, batch, &mut look, true)?);
+    found.sort_unstable_by_key(|task| task.no);
+
+    let mut settled = HashSet::new();
+    let mut live = Vec::with_capacity(found.len());
+    for task in found {
+        let TaskKey {
+            run_id, step_slug, ..
+        } = &batch[task.no].task;
         // Of two results for one task the first wins.
-        if !seen.insert((task.run_id, &task.step_slug, task.task_index)) {
+        if twice.contains(&batch[task.no].task) && !settled.insert(&batch[task.no].task) {
             continue;
         }
-        let definition = definitions::get(id, &flow_slug, version)?;
-        let step = definition.step_no(&task.step_slug).ok_or_else(|| {
+        let definition = definitions::get(task.definition_id, &task.flow_slug, task.flow_version)?;
+        let step = definition.step_no(step_slug).ok_or_else(|| {
             Error::Internal(format!(
-                "flow \"{flow_slug}\" lacks step \"{}\"",
-                task.step_slug
+                "flow \"{}\" lacks step \"{step_slug}\"",
+                task.flow_slug
             ))
         })?;
         // Nobody would take an external task up again.
         if definition.steps[step].executor == Executor::External
-            && matches!(batch[no].verdict, Verdict::Release)
+            && matches!(batch[task.no].verdict, Verdict::Release)
         {
             continue;
         }
         let queue = definition.steps[step].queue.clone();
-        let run = advance.add(MovingRun::new(task.run_id, definition, priority));
+        let run = advance.add(MovingRun::new(*run_id, definition, task.priority));
         let moving = &mut advance.runs[run];
-        if (moving.turn.as_ref()).is_none_or(|(of, last)| *of != queue || *last < turn) {
-            moving.turn = Some((queue, turn));
+        if (moving.turn.as_ref()).is_none_or(|(of, last)| *of != queue || *last < task.turn) {
+            moving.turn = Some((queue, task.turn));
         }
         live.push(Live {
-            no,
+            no: task.no,
+            is_live: task.is_live,
             run,
             step,
-            attempt,
-            first_attempt,
-            opens_run,
+            attempt: task.attempt,
+            first_attempt: task.first_attempt,
+            opens_run: task.opens_run,
         });
     }
     Ok(live)
+}
+
+/// Runs a statement that finds the live rows of these members of the batch.
+fn find(
+    statement: &Statement,
+    batch: &[Settlement],
+    members: &mut [usize],
+    is_live: bool,
+) -> Result<Vec<Found>> {
+    if members.is_empty() {
+        return Ok(Vec::new());
+    }
+    members.sort_by_key(|&no| {
+        let task = &batch[no].task;
+        (task.run_id, &task.step_slug, task.task_index)
+    });
+    let (ids, slugs, indexes) = receipt::columns(members.iter().map(|&no| &batch[no].task));
+    let leases: Vec<_> = members.iter().map(|&no| batch[no].lease).collect();
+    statement.query(&[&ids, &slugs, &indexes, &leases], |row| {
+        let ordinal = usize::try_from(row.get::<i64>(1)? - 1).unwrap_or_default();
+        Ok(Found {
+            no: members[ordinal],
+            is_live,
+            attempt: row.get(2)?,
+            first_attempt: row.get(3)?,
+            turn: row.get(4)?,
+            priority: row.get(5)?,
+            opens_run: row.get(6)?,
+            definition_id: row.get(7)?,
+            flow_slug: row.get(8)?,
+            flow_version: row.get(9)?,
+        })
+    })
 }
 
 fn open(open_runs: &Statement, session: &Session, advance: &Advance, live: &[Live]) -> Result<()> {
@@ -203,6 +260,7 @@ fn complete_tasks(
     batch: &[Settlement],
     live: &[Live],
     fates: &[Fate],
+    holds: Option<&Holds>,
 ) -> Result<()> {
     let tasks = with_fate(live, fates, |fate| matches!(fate, Fate::Completed));
     if tasks.is_empty() {
@@ -218,6 +276,7 @@ fn complete_tasks(
     let is_map =
         |task: &Live| advance.runs[task.run].definition.steps[task.step].step_type == StepType::Map;
     let is_single: Vec<_> = tasks.iter().map(|task| !is_map(task)).collect();
+    let are_live: Vec<_> = tasks.iter().map(|task| task.is_live).collect();
     let columns = Columns::of(batch, &tasks);
     COMPLETE_TASKS.execute(&[
         &columns.ids,
@@ -227,6 +286,7 @@ fn complete_tasks(
         &outputs,
         &is_single,
         &advance.session.now,
+        &are_live,
     ])?;
 
     let mut counts: HashMap<(RunNo, StepNo), i32> = HashMap::new();
@@ -239,12 +299,12 @@ fn complete_tasks(
             if size > run_flow::largest_part(&run.definition) {
                 large.push(run.id);
             }
-        } else {
+        } else if !holds.is_some_and(|holds| holds.is_shared(advance.runs[task.run].id)) {
             *counts.entry((task.run, task.step)).or_default() += 1;
         }
     }
     gather::mark_large(&large)?;
-    gather::count_down(advance, counts)
+    counting::count_down(advance, counts)
 }
 
 fn retry_tasks(

@@ -5,9 +5,12 @@
 //! each lies beside its task: no task reads the whole array.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 
 use super::advance::{Advance, RunNo, Skip, SkipReason};
+use super::counting::LARGE_MAP;
 use super::event;
+use super::walks;
 use crate::error::Result;
 use crate::model::{Executor, Resort, RunId, StepNo, StepType};
 use crate::statements;
@@ -41,7 +44,7 @@ pub fn start(advance: &mut Advance, steps: Vec<(RunNo, StepNo)>) -> Result<()> {
         .chain(maps.iter().map(|map| (map.step, map.size)))
         .collect();
     let places = Places::of(advance, sizes);
-    start_singles(advance, &singles, &places, true)?;
+    start_singles(advance, &singles, &places)?;
     start_maps(advance, &maps, &places)
 }
 
@@ -119,20 +122,27 @@ fn check_conditions(
     Ok(met)
 }
 
-/// Queues the one task of each single step. `pending` says whether the steps' rows still have to be told.
+/// Queues the one task of each single step, and tells the rows of those that are not known to be started.
 pub fn start_singles(
     advance: &mut Advance,
     steps: &[(RunNo, StepNo)],
     places: &Places,
-    pending: bool,
 ) -> Result<()> {
     if steps.is_empty() {
         return Ok(());
     }
-    let tasks = Tasks::of(advance, steps);
+    let tasks = Tasks::of(advance, steps)?;
     let places: Vec<_> = steps.iter().map(|step| places.0[step]).collect();
+    let are_pending: Vec<_> = (steps.iter())
+        .map(|&(run, step)| advance.step_status(run, step) != Some("started"))
+        .collect();
     let mut parameters = tasks.parameters();
-    parameters.extend([&advance.session.now as &dyn Parameter, &pending, &places]);
+    parameters.extend([
+        &advance.session.now as &dyn Parameter,
+        &are_pending,
+        &places,
+        &tasks.heads_from,
+    ]);
     START_SINGLES.execute(&parameters)?;
     tasks.tell();
     for &(run, step) in steps {
@@ -191,13 +201,15 @@ fn start_maps(advance: &mut Advance, maps: &[FullMap], places: &Places) -> Resul
     let sources: Vec<_> = maps.iter().map(|map| map.source.clone()).collect();
     let sizes: Vec<_> = maps.iter().map(|map| map.size).collect();
     let places: Vec<_> = steps.iter().map(|step| places.0[step]).collect();
-    let tasks = Tasks::of(advance, &steps);
+    let tasks = Tasks::of(advance, &steps)?;
     let mut parameters = tasks.parameters();
     parameters.extend([
         &advance.session.now as &dyn Parameter,
         &sources,
         &sizes,
         &places,
+        &LARGE_MAP,
+        &tasks.heads_from,
     ]);
     START_MAPS.execute(&parameters)?;
     tasks.tell();
@@ -246,8 +258,10 @@ pub struct Tasks {
     pub step_indexes: Vec<i32>,
     pub executors: Vec<&'static str>,
     pub queues: Vec<String>,
-    pub priorities: Vec<i32>,
+    pub ranks: Vec<i32>,
     pub turns: Vec<i64>,
+    /// Where the search for the head of the queue begins.
+    pub heads_from: Vec<i64>,
     pub ready_at: Vec<Instant>,
     pub timeouts: Vec<i32>,
     pub opens_run: Vec<bool>,
@@ -258,8 +272,9 @@ pub struct Tasks {
 }
 
 impl Tasks {
-    pub fn of(advance: &Advance, steps: &[(RunNo, StepNo)]) -> Self {
+    pub fn of(advance: &Advance, steps: &[(RunNo, StepNo)]) -> Result<Self> {
         let now = advance.session.now;
+        let mut heads = HashMap::new();
         let mut tasks = Self {
             keys: Keys::of(advance, steps),
             flow_slugs: Vec::with_capacity(steps.len()),
@@ -268,8 +283,9 @@ impl Tasks {
             step_indexes: Vec::with_capacity(steps.len()),
             executors: Vec::with_capacity(steps.len()),
             queues: Vec::with_capacity(steps.len()),
-            priorities: Vec::with_capacity(steps.len()),
+            ranks: Vec::with_capacity(steps.len()),
             turns: Vec::with_capacity(steps.len()),
+            heads_from: Vec::with_capacity(steps.len()),
             ready_at: Vec::with_capacity(steps.len()),
             timeouts: Vec::with_capacity(steps.len()),
             opens_run: Vec::with_capacity(steps.len()),
@@ -288,11 +304,22 @@ impl Tasks {
             tasks.step_indexes.push(step.index);
             tasks.executors.push(step.executor.as_str());
             tasks.queues.push(step.queue.clone());
-            tasks.priorities.push(run.priority);
+            tasks.ranks.push(walks::rank(run.priority));
             tasks.turns.push(match &run.turn {
                 Some((queue, turn)) if *queue == step.queue => turn + 1,
                 _ => 0,
             });
+            // Asked once, so that all tasks of a queue and rank get the same head.
+            tasks
+                .heads_from
+                .push(match heads.entry((&step.queue, run.priority)) {
+                    Entry::Occupied(head) => *head.get(),
+                    Entry::Vacant(head) => *head.insert(walks::head_from(
+                        advance.session,
+                        &step.queue,
+                        run.priority,
+                    )?),
+                });
             tasks.ready_at.push(ready_at);
             tasks.timeouts.push(step.timeout);
             tasks.opens_run.push(run.not_before.is_some());
@@ -309,7 +336,7 @@ impl Tasks {
                 .claimable
                 .push(step.executor == Executor::Worker && ready_at <= now);
         }
-        tasks
+        Ok(tasks)
     }
 
     /// The first fourteen parameters of the statements that start steps.
@@ -323,7 +350,7 @@ impl Tasks {
             &self.step_indexes,
             &self.executors,
             &self.queues,
-            &self.priorities,
+            &self.ranks,
             &self.turns,
             &self.ready_at,
             &self.timeouts,

@@ -98,10 +98,19 @@ pub fn pattern(text: Option<&str>) -> Result<(), Fault> {
 /// JSON text, cut where [`quoted`] would cut it.
 pub fn excerpt(json: &str) -> String {
     const LONGEST: usize = 64;
-    match json.char_indices().nth(LONGEST) {
-        None => json.to_owned(),
-        Some((end, _)) => format!("{}… ({} bytes)", &json[..end], json.len()),
+    let mut text = String::new();
+    for (n, c) in json.chars().enumerate() {
+        if n == LONGEST {
+            return format!("{text}… ({} bytes)", json.len());
+        }
+        // jsonb keeps some control characters as they are.
+        if c.is_control() {
+            text.extend(c.escape_default());
+        } else {
+            text.push(c);
+        }
     }
+    text
 }
 
 #[cfg(test)]
@@ -114,6 +123,15 @@ mod tests {
         let fault = WHEN.check("Skip").unwrap_err();
         assert_eq!(fault.message, "unknown value \"Skip\"");
         assert!(EXECUTOR.check("").is_err());
+    }
+
+    #[test]
+    fn an_excerpt_is_one_line() {
+        assert_eq!(excerpt("\"a\u{85}b\u{7f}\""), "\"a\\u{85}b\\u{7f}\"");
+        assert_eq!(
+            excerpt(&"ä".repeat(65)),
+            format!("{}… (130 bytes)", "ä".repeat(64))
+        );
     }
 
     #[test]

@@ -7,10 +7,11 @@
 //! 4. An [`Error`] becomes an error of PostgreSQL with the SQLSTATE it names. pgrx knows only the SQLSTATEs of the
 //!    standard, so the report is written here and not by pgrx.
 
-use std::ffi::{CStr, CString, c_char, c_int};
+use std::ffi::{CString, c_char, c_int};
 
 use pgrx::pg_sys;
 
+use super::planner::PlannerSettings;
 use super::value::Instant;
 use crate::error::{Error, Result};
 
@@ -42,7 +43,7 @@ fn guarded<T>(work: impl FnOnce(&Session) -> Result<T>) -> Result<T> {
     let result = work(&session);
     // In this order: results were copied out of the connection's memory, settings end before the rights do.
     connection.close();
-    planner.give_back();
+    drop(planner);
     drop(owner);
     result
 }
@@ -97,88 +98,6 @@ fn schema_owner() -> Result<pg_sys::Oid> {
         let owner = (*pg_sys::GETSTRUCT(tuple).cast::<pg_sys::FormData_pg_namespace>()).nspowner;
         pg_sys::ReleaseSysCache(tuple);
         Ok(owner)
-    }
-}
-
-/// Settings under which a kept plan stays an index look-up, also when it was made while the tables were empty.
-pub struct PlannerSettings {
-    level: c_int,
-}
-
-impl PlannerSettings {
-    const SETTINGS: [&'static CStr; 5] = [
-        c"jit",
-        c"enable_seqscan",
-        c"enable_hashjoin",
-        c"enable_mergejoin",
-        c"enable_material",
-    ];
-
-    /// For statements that find rows by key.
-    fn look_ups() -> Self {
-        let planner = Self::take(&Self::SETTINGS, c"off");
-        // What a caller may have changed, and a kept plan would remember; hardly anybody does.
-        // SAFETY: reads variables of the backend.
-        let unusual = unsafe {
-            !(pg_sys::enable_indexscan
-                && pg_sys::enable_indexonlyscan
-                && pg_sys::enable_bitmapscan
-                && pg_sys::enable_nestloop
-                && pg_sys::enable_sort)
-                || pg_sys::join_collapse_limit < 8
-                || pg_sys::from_collapse_limit < 8
-                || pg_sys::plan_cache_mode != 0
-        };
-        if unusual {
-            // Levels within the first one, which end with it.
-            Self::take(&Self::USUAL, c"on");
-            Self::take(&[c"join_collapse_limit", c"from_collapse_limit"], c"8");
-            Self::take(&[c"plan_cache_mode"], c"auto");
-        }
-        planner
-    }
-
-    const USUAL: [&'static CStr; 5] = [
-        c"enable_indexscan",
-        c"enable_indexonlyscan",
-        c"enable_bitmapscan",
-        c"enable_nestloop",
-        c"enable_sort",
-    ];
-
-    /// For statements that look at whole tables: never with nested loops, which a plan that was made while the tables
-    /// were small would keep.
-    pub fn surveys() -> Self {
-        let planner = Self::take(&Self::SETTINGS[1..], c"on");
-        // A level within the first one, which ends with it.
-        Self::take(&[c"enable_nestloop"], c"off");
-        planner
-    }
-
-    fn take(settings: &[&'static CStr], value: &'static CStr) -> Self {
-        // SAFETY: opens a nest level and sets boolean settings that every user may set, in it.
-        unsafe {
-            let level = pg_sys::NewGUCNestLevel();
-            for name in settings {
-                pg_sys::set_config_option(
-                    name.as_ptr(),
-                    value.as_ptr(),
-                    pg_sys::GucContext::PGC_USERSET,
-                    pg_sys::GucSource::PGC_S_SESSION,
-                    pg_sys::GucAction::GUC_ACTION_SAVE,
-                    true,
-                    0,
-                    false,
-                );
-            }
-            Self { level }
-        }
-    }
-
-    /// Not in `Drop`: on an error PostgreSQL ends the nest level itself with the (sub)transaction.
-    pub fn give_back(self) {
-        // SAFETY: ends the nest level that `take` opened.
-        unsafe { pg_sys::AtEOXact_GUC(true, self.level) }
     }
 }
 

@@ -1,5 +1,7 @@
 //! Locks that are not row locks. In which order they are taken is written in [`crate::engine`].
 
+use std::collections::BTreeMap;
+
 use pgrx::{direct_function_call, pg_sys};
 
 use crate::error::{Error, Result};
@@ -61,20 +63,70 @@ pub fn queue_key(queue: &str) -> i64 {
     i64::from_be_bytes(hash.to_be_bytes())
 }
 
+/// How a call holds the lock of a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Hold {
+    /// Beside others who share it: for what resolves no dependency.
+    Shared,
+    Alone,
+}
+
 /// Takes the locks of the runs, in the order of their keys, and holds them until the transaction ends.
 pub fn lock_runs(runs: impl IntoIterator<Item = RunId>) {
-    let mut keys: Vec<_> = runs.into_iter().map(run_key).collect();
-    keys.sort_unstable();
-    keys.dedup();
-    for key in keys {
-        // SAFETY: pg_advisory_xact_lock(bigint); waits are interruptible.
+    lock_runs_as(runs.into_iter().map(|run| (run, Hold::Alone)));
+}
+
+/// [`lock_runs`], each run as it is said; of two for one lock, alone.
+pub fn lock_runs_as(runs: impl IntoIterator<Item = (RunId, Hold)>) {
+    for (key, hold) in keys_of(runs) {
+        let key = &[Some(pg_sys::Datum::from(key))];
+        // SAFETY: pg_advisory_xact_lock(bigint), pg_advisory_xact_lock_shared(bigint); waits are interruptible.
         unsafe {
-            direct_function_call::<()>(
-                pg_sys::pg_advisory_xact_lock_int8,
-                &[Some(pg_sys::Datum::from(key))],
-            );
+            match hold {
+                Hold::Alone => {
+                    direct_function_call::<()>(pg_sys::pg_advisory_xact_lock_int8, key);
+                }
+                Hold::Shared => {
+                    direct_function_call::<()>(pg_sys::pg_advisory_xact_lock_shared_int8, key);
+                }
+            }
         }
     }
+}
+
+/// Gives the locks of the runs back as [`lock_runs_as`] took them, before the transaction ends: for a caller that has
+/// changed nothing under them. What the transaction held before, it still holds.
+pub fn unlock_runs_as(runs: impl IntoIterator<Item = (RunId, Hold)>) {
+    for (key, hold) in keys_of(runs) {
+        let mode = match hold {
+            Hold::Shared => pg_sys::ShareLock,
+            Hold::Alone => pg_sys::ExclusiveLock,
+        };
+        // SAFETY: the tag of pg_advisory_lock(bigint), see SET_LOCKTAG_INT64 in lockfuncs.c of PostgreSQL.
+        unsafe {
+            let tag = pg_sys::LOCKTAG {
+                locktag_field1: pg_sys::MyDatabaseId.to_u32(),
+                locktag_field2: (key >> 32) as u32,
+                locktag_field3: key as u32,
+                locktag_field4: 1,
+                locktag_type: pg_sys::LockTagType::LOCKTAG_ADVISORY as u8,
+                locktag_lockmethodid: pg_sys::USER_LOCKMETHOD as u8,
+            };
+            pg_sys::LockRelease(&tag, mode as pg_sys::LOCKMODE, false);
+        }
+    }
+}
+
+/// Each key once, in order.
+fn keys_of(runs: impl IntoIterator<Item = (RunId, Hold)>) -> BTreeMap<i64, Hold> {
+    let mut keys = BTreeMap::new();
+    for (run, hold) in runs {
+        let held = keys.entry(run_key(run)).or_insert(hold);
+        if hold == Hold::Alone {
+            *held = hold;
+        }
+    }
+    keys
 }
 
 /// Takes the lock of a run if nobody holds it.

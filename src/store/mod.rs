@@ -5,6 +5,8 @@
 
 pub mod door;
 pub mod lock;
+mod one_row;
+pub mod planner;
 pub mod role;
 pub mod statement;
 pub mod subtransaction;
@@ -22,4 +24,12 @@ pub use value::{Composite, Instant, Json, JsonArray};
 pub fn reserve_settings_prefix() {
     // SAFETY: registers a string that lives for ever.
     unsafe { pgrx::pg_sys::MarkGUCPrefixReserved(c"pgflow".as_ptr()) }
+}
+
+/// How many pages this backend has looked at since it began.
+pub fn pages_touched() -> i64 {
+    // SAFETY: counters that only this backend writes.
+    unsafe {
+        pgrx::pg_sys::pgBufferUsage.shared_blks_hit + pgrx::pg_sys::pgBufferUsage.shared_blks_read
+    }
 }

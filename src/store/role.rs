@@ -49,8 +49,11 @@ pub fn created_for() -> Result<Option<String>> {
     if !has_claims {
         return Ok(None);
     }
-    let malformed = PgSqlErrorCode::ERRCODE_INVALID_TEXT_REPRESENTATION;
-    subtransaction::attempt(&[malformed], || CREATED_FOR.read(&[], |row| Ok(row.opt(1))))?
+    let malformed = [
+        PgSqlErrorCode::ERRCODE_INVALID_TEXT_REPRESENTATION,
+        PgSqlErrorCode::ERRCODE_UNTRANSLATABLE_CHARACTER,
+    ];
+    subtransaction::attempt(&malformed, || CREATED_FOR.read(&[], |row| Ok(row.opt(1))))?
         .map(|rows| rows.into_iter().next().flatten())
         .map_err(|reason| {
             Error::invalid_with_hint(

@@ -1,7 +1,7 @@
 //! Kept statements.
 //!
 //! A [`Statement`] is a file of `statements/`: prepared at its first use in a backend, planned once as a generic plan
-//! and kept until the backend ends. PostgreSQL plans it again by itself when a table changes, under the settings
+//! and kept until the backend ends, once for any number of rows and once for one ([`super::one_row`]). PostgreSQL plans it again by itself when a table changes, under the settings
 //! that [`super::door`] holds for the length of a call: keys are looked up by index whatever the statistics say.
 
 use std::cell::RefCell;
@@ -11,7 +11,8 @@ use std::ffi::CString;
 use pgrx::datum::FromDatum;
 use pgrx::pg_sys;
 
-use super::door::PlannerSettings;
+use super::one_row::{self, OneRow};
+use super::planner::PlannerSettings;
 use super::value::{Composite, Parameter};
 use crate::error::{Error, Result};
 
@@ -32,8 +33,15 @@ macro_rules! statements {
     )*};
 }
 
+/// What a backend keeps of a statement: its plans, each made at its first use.
+struct Kept {
+    many: Option<pg_sys::SPIPlanPtr>,
+    one: Option<pg_sys::SPIPlanPtr>,
+    one_row: Option<OneRow>,
+}
+
 thread_local! {
-    static PLANS: RefCell<HashMap<&'static str, pg_sys::SPIPlanPtr>> = RefCell::new(HashMap::new());
+    static KEPT: RefCell<HashMap<&'static str, Kept>> = RefCell::default();
 }
 
 impl Statement {
@@ -80,7 +88,7 @@ impl Statement {
     pub fn survey<T>(&self, read: impl Fn(&Row) -> Result<T>) -> Result<Vec<T>> {
         let planner = PlannerSettings::surveys();
         let rows = self.run(&[], true, read);
-        planner.give_back();
+        drop(planner);
         rows
     }
 
@@ -104,7 +112,7 @@ impl Statement {
         read_only: bool,
         read: impl Fn(&Row) -> Result<T>,
     ) -> Result<Vec<T>> {
-        let plan = self.plan(parameters)?;
+        let (plan, parameters) = self.plan(parameters)?;
         let mut nulls = Vec::with_capacity(parameters.len());
         let mut values = Vec::with_capacity(parameters.len());
         for parameter in parameters {
@@ -147,15 +155,43 @@ impl Statement {
         }
     }
 
-    fn plan(&self, parameters: &[&dyn Parameter]) -> Result<pg_sys::SPIPlanPtr> {
-        if let Some(plan) = PLANS.with_borrow(|plans| plans.get(self.name).copied()) {
-            return Ok(plan);
-        }
-        let text = CString::new(self.text)
+    /// The plan for these parameters, and the parameters as it takes them.
+    fn plan<'a>(
+        &self,
+        parameters: &[&'a dyn Parameter],
+    ) -> Result<(pg_sys::SPIPlanPtr, Vec<&'a dyn Parameter>)> {
+        KEPT.with_borrow_mut(|kept| {
+            let kept = kept.entry(self.name).or_insert_with(|| Kept {
+                many: None,
+                one: None,
+                one_row: one_row::of(self.text),
+            });
+            let mut parameters = parameters.to_vec();
+            let is_one = (kept.one_row.as_ref())
+                .is_some_and(|row| row.values.iter().all(|&n| parameters[n].only().is_some()));
+            let (plan, text) = match &kept.one_row {
+                Some(row) if is_one => {
+                    for &n in &row.values {
+                        parameters[n] = parameters[n].only().unwrap_or(parameters[n]);
+                    }
+                    (&mut kept.one, row.text.as_str())
+                }
+                _ => (&mut kept.many, self.text),
+            };
+            let plan = match plan {
+                Some(plan) => *plan,
+                None => *plan.insert(self.prepare(text, &parameters)?),
+            };
+            Ok((plan, parameters))
+        })
+    }
+
+    fn prepare(&self, text: &str, parameters: &[&dyn Parameter]) -> Result<pg_sys::SPIPlanPtr> {
+        let text = CString::new(text)
             .map_err(|_| Error::Internal(format!("statement {} has a zero byte", self.name)))?;
         let mut types: Vec<_> = parameters.iter().map(|p| p.oid()).collect();
         // SAFETY: text and types outlive the call; a kept plan belongs to the backend until it ends.
-        let plan = unsafe {
+        unsafe {
             let plan = pg_sys::SPI_prepare_cursor(
                 text.as_ptr(),
                 types.len() as i32,
@@ -168,10 +204,8 @@ impl Statement {
                     self.name
                 )));
             }
-            plan
-        };
-        PLANS.with_borrow_mut(|plans| plans.insert(self.name, plan));
-        Ok(plan)
+            Ok(plan)
+        }
     }
 }
 

@@ -18,7 +18,11 @@ pub struct Json(pub(super) pg_sys::Datum);
 
 /// A `jsonb[]` value, opaque.
 #[derive(Debug, Clone, Copy)]
-pub struct JsonArray(pub(super) pg_sys::Datum);
+pub struct JsonArray {
+    array: pg_sys::Datum,
+    /// What it was made of, by [`JsonArray::of`].
+    only: Option<Json>,
+}
 
 /// A point in time: microseconds since 2000-01-01 UTC, as `timestamptz` stores it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -27,6 +31,8 @@ pub struct Instant(pub i64);
 impl Instant {
     /// Later than every other, as `timestamptz` has it.
     pub const INFINITY: Self = Self(i64::MAX);
+    /// Earlier than every other.
+    pub const MINUS_INFINITY: Self = Self(i64::MIN);
 
     /// The wall clock now, which goes on inside a transaction, as `clock_timestamp()` does.
     pub fn now() -> Self {
@@ -43,10 +49,15 @@ impl Instant {
         }
     }
 
+    /// Microseconds since 1970-01-01 UTC.
+    pub fn unix_micros(self) -> i64 {
+        const MICROS_1970_TO_2000: i64 = 946_684_800_000_000;
+        self.0.saturating_add(MICROS_1970_TO_2000)
+    }
+
     /// Milliseconds since 1970-01-01 UTC, as a version 7 UUID counts them; 0 for what lies before.
     pub fn unix_millis(self) -> u64 {
-        const MICROS_1970_TO_2000: i64 = 946_684_800_000_000;
-        u64::try_from(self.0.saturating_add(MICROS_1970_TO_2000) / 1000).unwrap_or(0)
+        u64::try_from(self.unix_micros() / 1000).unwrap_or(0)
     }
 }
 
@@ -62,18 +73,19 @@ impl JsonArray {
     /// An array of one element.
     pub fn of(element: Json) -> Self {
         // SAFETY: the array is built in the current memory context; the element is copied.
-        Self(
-            vec![element]
-                .into_datum()
-                .unwrap_or_else(pg_sys::Datum::null),
-        )
+        let array = vec![element].into_datum();
+        Self {
+            array: array.unwrap_or_else(pg_sys::Datum::null),
+            only: Some(element),
+        }
     }
 
     /// The number of elements.
     pub fn len(self) -> usize {
         // SAFETY: the datum is a jsonb[] that PostgreSQL gave us; the detoasted copy lives as long as the call.
         unsafe {
-            let array = pg_sys::pg_detoast_datum(self.0.cast_mut_ptr()).cast::<pg_sys::ArrayType>();
+            let array =
+                pg_sys::pg_detoast_datum(self.array.cast_mut_ptr()).cast::<pg_sys::ArrayType>();
             let dimensions = array
                 .cast::<u8>()
                 .add(size_of::<pg_sys::ArrayType>())
@@ -191,8 +203,8 @@ datum_conversions!(
 datum_conversions!(
     JsonArray,
     pg_sys::JSONBARRAYOID,
-    |datum| Some(Self(datum)),
-    |array: Self| Some(array.0)
+    |array| Some(Self { array, only: None }),
+    |array: Self| Some(array.array)
 );
 datum_conversions!(
     Instant,
@@ -208,18 +220,69 @@ datum_conversions!(
     |id: Self| Uuid::from_bytes(id.0).into_datum()
 );
 
-/// A statement parameter: anything that becomes a datum of a known type.
+/// A statement parameter.
 pub trait Parameter {
     fn oid(&self) -> pg_sys::Oid;
     fn datum(&self) -> Option<pg_sys::Datum>;
+
+    /// The element of an array that has only one.
+    fn only(&self) -> Option<&dyn Parameter> {
+        None
+    }
 }
 
-impl<T: IntoDatum + Clone> Parameter for T {
+/// Values and, in columns of rows, arrays of them.
+macro_rules! parameters {
+    ($($type:ty),* $(,)?) => {$(
+        parameters!(value $type);
+        parameters!(value Option<$type>);
+        parameters!(array $type);
+        parameters!(array Option<$type>);
+    )*};
+    (value $type:ty) => {
+        impl Parameter for $type {
+            fn oid(&self) -> pg_sys::Oid {
+                <$type>::type_oid()
+            }
+
+            fn datum(&self) -> Option<pg_sys::Datum> {
+                self.clone().into_datum()
+            }
+        }
+    };
+    (array $type:ty) => {
+        impl Parameter for Vec<$type> {
+            fn oid(&self) -> pg_sys::Oid {
+                Self::type_oid()
+            }
+
+            fn datum(&self) -> Option<pg_sys::Datum> {
+                self.clone().into_datum()
+            }
+
+            fn only(&self) -> Option<&dyn Parameter> {
+                match self.as_slice() {
+                    [only] => Some(only),
+                    _ => None,
+                }
+            }
+        }
+    };
+}
+
+parameters!(bool, i32, i64, &str, String, RunId, Instant, Json);
+parameters!(value pgrx::datum::Interval);
+
+impl Parameter for JsonArray {
     fn oid(&self) -> pg_sys::Oid {
-        T::type_oid()
+        Self::type_oid()
     }
 
     fn datum(&self) -> Option<pg_sys::Datum> {
-        self.clone().into_datum()
+        self.into_datum()
+    }
+
+    fn only(&self) -> Option<&dyn Parameter> {
+        self.only.as_ref().map(|only| only as &dyn Parameter)
     }
 }

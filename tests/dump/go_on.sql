@@ -1,14 +1,21 @@
--- Works whatever is ready: one pass. Prints how many runs have not ended.
+-- Settles what was held in the first pass, then works whatever is ready: one pass. Prints how many runs have not ended.
 DO $$
 DECLARE
+  receipt record;
   task record;
   queue text;
   run record;
 BEGIN
-  FOREACH queue IN ARRAY ARRAY['report', 'titles', 'chain', 'approval'] LOOP
+  FOR task IN DELETE FROM held RETURNING * LOOP
+    SELECT * INTO STRICT receipt FROM pgflow.complete_step_task(task.run_id, task.step_slug, task.input -> 'item', task.task_index, task.lease);
+    IF NOT receipt.accepted THEN
+      RAISE EXCEPTION 'a lease that was held is refused: %', receipt;
+    END IF;
+  END LOOP;
+  FOREACH queue IN ARRAY ARRAY['report', 'titles', 'chain', 'approval', 'slow'] LOOP
     FOR task IN SELECT * FROM pgflow.claim_step_tasks(queue, 100) LOOP
       PERFORM pgflow.complete_step_task(task.run_id, task.step_slug,
-        CASE task.step_slug WHEN 'list' THEN '["d"]' ELSE to_jsonb(task.step_slug) END, task.task_index, task.lease);
+        CASE task.step_slug WHEN 'list' THEN '["d"]' ELSE coalesce(task.input -> 'item', to_jsonb(task.step_slug)) END, task.task_index, task.lease);
     END LOOP;
   END LOOP;
   FOR run IN SELECT r.run_id, s.step_slug, s.status FROM pgflow.runs r JOIN pgflow.step_states s USING (run_id)

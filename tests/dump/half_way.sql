@@ -1,6 +1,5 @@
--- Runs stopped at every point where something is under way: what a dump has to bring back.
-CREATE EXTENSION pgflow;
-
+-- Runs stopped at every point where something is under way: what a dump, an upgrade and a promotion have to keep. The
+-- extension is there already. Table held says which leases workers hold that are still at it.
 SELECT pgflow.define_flow('{
   "flow_slug": "report", "max_attempts": 3, "base_delay": 1, "timeout": 1,
   "steps": [
@@ -17,6 +16,13 @@ SELECT pgflow.define_flow('{
     {"step_slug": "approve", "deps_slugs": ["draft"], "executor": "external"},
     {"step_slug": "never", "deps_slugs": ["draft"], "required_input_pattern": {"draft": {"never": true}}},
     {"step_slug": "send", "deps_slugs": ["approve"], "start_mode": "manual"}
+  ]}');
+
+SELECT pgflow.define_flow('{
+  "flow_slug": "slow", "timeout": 600,
+  "steps": [
+    {"step_slug": "render", "step_type": "map"},
+    {"step_slug": "bind", "deps_slugs": ["render"]}
   ]}');
 
 -- Claims the one task that is ready, and settles it as told: done with an output, failed for now, or left leased.
@@ -70,3 +76,9 @@ BEGIN
   run := pgflow.run_flow('approval', '{"by": "Ada"}');
   PERFORM pg_temp.one('approval', 'draft', '{"text": "Dear all"}');
 END $$;
+
+-- Claimed by workers that are still at it: two tasks of a map, the third of which is ready, and a single one.
+SELECT pgflow.run_flow('slow', '["p", "q", "r"]');
+CREATE TABLE held AS SELECT * FROM pgflow.claim_step_tasks('slow', 2, worker_id => 'steady');
+SELECT pgflow.run_flow('slow', '["s"]', priority => 1);
+INSERT INTO held SELECT * FROM pgflow.claim_step_tasks('slow', 1, worker_id => 'steady');

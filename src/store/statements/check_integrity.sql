@@ -11,8 +11,9 @@ with version_steps as materialized (
   join pgflow.flow_versions v on v.flow_slug = p.flow_slug and v.version = p.flow_version
 ), states as materialized (
   select s.run_id, s.step_slug, s.flow_slug, s.status, s.remaining_deps, s.remaining_tasks, s.initial_tasks,
+         s.is_counted,
          s.error_message is not null as has_message, s.output is not null as has_output,
-         s.started_at is not null as has_started,
+         s.started_at is not null as has_started, s.finished_at is not null as has_finished, s.skip_reason,
          s.status in ('pending', 'started') as is_open,
          s.status in ('completed', 'skipped') as is_resolved,
          r.flow_slug as run_flow, r.flow_version, r.status as run_status,
@@ -75,6 +76,10 @@ cross join lateral unnest(array[
        then format('version %s of flow "%s" has changed since the run took it', r.flow_version, r.flow_slug)
        when v.frozen_at is null
        then format('version %s of flow "%s" is not frozen though the run took it', r.flow_version, r.flow_slug) end,
+  case when r.status not in ('pending', 'started', 'completed', 'failed', 'cancelled')
+       then format('the run has unknown status "%s"', r.status)
+       when (r.finished_at is not null) = o.is_open
+       then format('the run is %s but has %s finished_at', r.status, case when o.is_open then 'a' else 'no' end) end,
   case when o.is_open and o.open = 0 then format('the run is %s but none of its steps is open', r.status)
        when not o.is_open and o.open > 0 then format('the run is %s but %s of its steps are open', r.status, o.open) end,
   case when not o.is_open and l.tasks > 0
@@ -119,6 +124,13 @@ cross join lateral unnest(array[
        then format('step "%s" has a state but is not in version %s of flow "%s"', s.step_slug, s.flow_version, s.run_flow)
        when s.flow_slug <> s.run_flow
        then format('step "%s" is of flow "%s" but its run is of flow "%s"', s.step_slug, s.flow_slug, s.run_flow) end,
+  case when s.status not in ('pending', 'started', 'completed', 'failed', 'skipped', 'cancelled')
+       then format('step "%s" has unknown status "%s"', s.step_slug, s.status)
+       when s.has_finished = s.is_open
+       then format('step "%s" is %s but has %s finished_at', s.step_slug, s.status, case when s.is_open then 'a' else 'no' end)
+       when (s.skip_reason is not null) <> (s.status = 'skipped')
+         or s.skip_reason not in ('condition_unmet', 'handler_failed', 'dependency_skipped')
+       then format('step "%s" is %s with skip_reason "%s"', s.step_slug, s.status, s.skip_reason) end,
   case when s.step_type is not null and s.remaining_deps <> o.deps
        then format('step "%s" says that %s of its deps are unresolved, but %s are', s.step_slug, s.remaining_deps, o.deps) end,
   case when s.status in ('started', 'completed', 'failed') and o.deps > 0
@@ -152,7 +164,10 @@ cross join lateral unnest(array[
        then format('step "%s" has %s tasks', s.step_slug, s.initial_tasks) end,
   case when s.status = 'pending' and s.remaining_tasks is not null
        then format('step "%s" is pending but says that %s of its tasks have not completed', s.step_slug, s.remaining_tasks)
-       when s.status = 'started' and s.remaining_tasks is distinct from o.live
+       when s.status = 'started' and not s.is_counted and (s.remaining_tasks > 0 and s.remaining_tasks >= o.live) is not true
+       then format('step "%s" is not counted and says that %s of its tasks have not completed, but %s are live',
+                   s.step_slug, coalesce(s.remaining_tasks::text, 'null'), o.live)
+       when s.status = 'started' and s.is_counted and s.remaining_tasks is distinct from o.live
        then format('step "%s" says that %s of its tasks have not completed, but %s are live',
                    s.step_slug, coalesce(s.remaining_tasks::text, 'null'), o.live)
        when not s.is_open and s.remaining_tasks is distinct from 0
@@ -203,6 +218,13 @@ cross join lateral unnest(array[
 ]) c(problem)
 where c.problem is not null
 union all
+select t.run_id, format('attempt %s at task %s of step "%s" is %s with %s finished_at', t.attempt, t.task_index, t.step_slug,
+                        t.status, case when t.finished_at is null then 'no' else 'a' end)
+from pgflow.step_tasks t
+where case when t.status in ('queued', 'started') then t.finished_at is not null
+           when t.status in ('completed', 'failed', 'expired', 'cancelled') then t.finished_at is null
+           else true end
+union all
 select l.run_id, c.problem
 from pgflow.live_tasks l
 left join pgflow.runs r on r.run_id = l.run_id
@@ -211,7 +233,7 @@ left join version_steps p
 cross join lateral unnest(array[
   case when r.run_id is null
        then format('task %s of step "%s" is live but its run does not exist', l.task_index, l.step_slug)
-       when (l.flow_slug, l.flow_version, l.definition_id, l.priority)
+       when (l.flow_slug, l.flow_version, l.definition_id, ~l.rank)
             is distinct from (r.flow_slug, r.flow_version, r.definition_id, r.priority)
        then format('live task %s of step "%s" differs from its run in flow, version, definition or priority',
                    l.task_index, l.step_slug) end,
@@ -221,6 +243,13 @@ cross join lateral unnest(array[
   case when (l.item is not null) <> (p.step_type = 'map')
        then format('live task %s of step "%s" has %s', l.task_index, l.step_slug,
                    case when l.item is null then 'no item though the step is a map' else 'an item though the step is single' end) end,
+  case when l.status not in ('delayed', 'ready', 'started')
+       then format('live task %s of step "%s" has unknown status "%s"', l.task_index, l.step_slug, l.status)
+       when (l.lease_expires_at is not null) <> (l.status = 'started')
+       then format('live task %s of step "%s" is %s %s an end of its lease', l.task_index, l.step_slug, l.status,
+                   case when l.lease_expires_at is null then 'without' else 'with' end)
+       when l.lease not between 0 and 9007199254740991
+       then format('lease %s of live task %s of step "%s" does not survive JavaScript', l.lease, l.task_index, l.step_slug) end,
   case when (l.lease is not null) <> (l.status = 'started' and l.executor <> 'external')
        then format('live task %s of step "%s" is %s %s a lease', l.task_index, l.step_slug, l.status,
                    case when l.lease is null then 'without' else 'with' end) end,
@@ -233,4 +262,18 @@ cross join lateral unnest(array[
        then format('live task %s of step "%s" is ready before the start of its run', l.task_index, l.step_slug) end
 ]) c(problem)
 where c.problem is not null
+union all
+select null, format('version %s of flow "%s" is kept, but not the flow', v.version, v.flow_slug)
+from pgflow.flow_versions v
+where not exists (select from pgflow.flows f where f.flow_slug = v.flow_slug)
+union all
+select null, format('step "%s" is kept, but not version %s of flow "%s"', p.step_slug, p.flow_version, p.flow_slug)
+from pgflow.steps p
+where not exists (select from pgflow.flow_versions v where v.flow_slug = p.flow_slug and v.version = p.flow_version)
+union all
+select null, format('step "%s" of version %s of flow "%s" is an end of a dep, but is not kept', e.step_slug, d.flow_version, d.flow_slug)
+from pgflow.deps d
+cross join lateral (values (d.from_step_slug), (d.to_step_slug)) e(step_slug)
+where not exists (select from pgflow.steps p where p.flow_slug = d.flow_slug and p.flow_version = d.flow_version
+                    and p.step_slug = e.step_slug)
 order by 1, 2

@@ -5,7 +5,8 @@ with counted as materialized (
   select u.run_id, u.ended, u.ordinal,
          r.remaining_leaves = u.ended
            and not exists (select from pgflow.step_states s
-                           where s.run_id = u.run_id and s.status in ('pending', 'started')) as is_over
+                           where s.run_id = u.run_id and s.status in ('pending', 'started')
+                           offset 0) as is_over
   from unnest($1::uuid[], $2::int[]) with ordinality u(run_id, ended, ordinal)
   join pgflow.runs r on r.run_id = u.run_id
 ), measured as materialized (

@@ -1,4 +1,4 @@
--- A flow with all its versions. Foreign keys are checked when all four are gone.
+-- A flow with all its versions.
 -- The row of the flow is locked by the caller, and so is the table of runs.
 with deps as (
   delete from pgflow.deps where flow_slug = $1

@@ -4,7 +4,7 @@ select jsonb_build_object(
   'run', to_jsonb(r) - array['definition_id', 'remaining_leaves', 'large'],
   'steps', coalesce((
     select jsonb_agg(
-      to_jsonb(s) - array['run_id', 'flow_slug'] || jsonb_build_object(
+      to_jsonb(s) - array['run_id', 'flow_slug', 'is_counted'] || jsonb_build_object(
         'step_index', p.step_index,
         'step_type', p.step_type,
         'map_over', p.map_over,

@@ -1,7 +1,6 @@
--- The started tasks that a batch names with the right lease or with none.
--- Started is said by lease_expires_at: by status, a planner without statistics would walk all leases for each task.
--- Locks their live rows, which nobody holds for long: claimers wait for nothing, and others hold the run's lock.
-select u.ordinal, t.attempt, t.first_attempt, t.turn, t.priority, t.opens_run,
+-- The started tasks that a batch names with the right lease or with none; see take_tasks.sql.
+-- Locks their live rows, in the order of the arrays.
+select u.ordinal, t.attempt, t.first_attempt, t.turn, ~t.rank, t.opens_run,
        t.definition_id, t.flow_slug::text, t.flow_version
 from unnest($1::uuid[], $2::text[], $3::int[], $4::bigint[]) with ordinality
        u(run_id, step_slug, task_index, lease, ordinal)

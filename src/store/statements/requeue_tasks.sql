@@ -3,8 +3,8 @@
 -- Inserts attempts and live tasks, updates states; the caller holds the lock of the run.
 with u as materialized (
   select * from unnest($2::text[], $3::text[], $4::text[], $5::int[], $6::int[], $7::timestamptz[], $8::text[],
-                       $9::boolean[])
-    u(step_slug, executor, queue, timeout, step_index, expires_at, map_over, is_map)
+                       $9::boolean[], $16::bigint[])
+    u(step_slug, executor, queue, timeout, step_index, expires_at, map_over, is_map, head_from)
 ), items as (
   select u.*, 0 as task_index, null::jsonb as item from u where not u.is_map
   union all
@@ -28,15 +28,15 @@ with u as materialized (
 ), heads as materialized (
   select q.queue,
          coalesce((select l.turn from pgflow.live_tasks l
-                   where l.queue = q.queue and l.priority = $13 and l.status = 'ready' and l.executor = 'worker'
+                   where l.queue = q.queue and l.rank = $13 and l.turn >= q.head_from and l.status = 'ready' and l.executor = 'worker'
                    order by l.turn limit 1),
                   (extract(epoch from $14::timestamptz) * 1000000)::bigint) as turn
-  from (select distinct u.queue from u) q
+  from (select distinct u.queue, u.head_from from u) q
 ), counted as materialized (
   select o.step_slug, count(*)::int as tasks from open o group by o.step_slug
 ), states as (
   update pgflow.step_states s
-  set status = 'started', remaining_tasks = c.tasks, started_at = coalesce(s.started_at, $14)
+  set status = 'started', remaining_tasks = c.tasks, is_counted = c.tasks < $15, started_at = coalesce(s.started_at, $14)
   from counted c
   where s.run_id = $1 and s.step_slug = c.step_slug
 ), history as (
@@ -47,7 +47,7 @@ with u as materialized (
   from open o
 ), live as (
   insert into pgflow.live_tasks
-    (run_id, step_slug, task_index, attempt, first_attempt, status, executor, queue, priority, turn, ready_at,
+    (run_id, step_slug, task_index, attempt, first_attempt, status, executor, queue, rank, turn, ready_at,
      step_index, opens_run, timeout, definition_id, flow_slug, flow_version, lease_expires_at, item)
   select $1, o.step_slug, o.task_index, o.attempt, o.attempt,
          case when o.expires_at is null then 'ready' else 'started' end, o.executor, o.queue, $13,

@@ -1,17 +1,23 @@
--- Claims the next tasks of a queue. Returns whether the run is large (then without the task), the task, whether it
+-- Claims the next tasks of a queue: the walks in $7 to $9, from a rank and turn to before a rank, are in the order of the
+-- queue, and one begins only when those before it are at their end. Returns whether the run is large (then without the task), the task, whether it
 -- opens its run, the task's parts, and how many attempts were found to be marked as started: one that was queued after
 -- this statement began is invisible to it, though its live row is not.
 -- OFFSET 0 keeps the planner from looking at every state of the run for the few that are deps.
 -- Updates live rows, skipping those that someone else holds, and their attempts.
 with next as materialized (
-  select t.run_id, t.step_slug, t.task_index, t.priority, t.turn, t.ready_at, t.step_index, t.opens_run
-  from pgflow.live_tasks t
-  where t.queue = $1 and t.status = 'ready' and t.executor = 'worker'
-  order by t.priority desc, t.turn, t.ready_at, t.step_index, t.task_index
+  select t.*
+  from unnest($7::int[], $8::bigint[], $9::bigint[]) w(rank, turn, before)
+  cross join lateral (
+    select t.run_id, t.step_slug, t.task_index, t.rank, t.turn, t.ready_at, t.step_index, t.opens_run
+    from pgflow.live_tasks t
+    where t.queue = $1 and t.status = 'ready' and t.executor = 'worker'
+      and (t.rank, t.turn) >= (w.rank, w.turn) and t.rank < w.before
+    order by t.rank, t.turn, t.ready_at, t.step_index, t.task_index
+    limit $2
+    for update skip locked) t
   limit $2
-  for update skip locked
 ), placed as materialized (
-  select n.*, row_number() over (order by n.priority desc, n.turn, n.ready_at, n.step_index, n.task_index)::int as place
+  select n.*, row_number() over (order by n.rank, n.turn, n.ready_at, n.step_index, n.task_index)::int as place
   from next n
 ), leased as materialized (
   update pgflow.live_tasks t

@@ -1,0 +1,8 @@
+-- When the first task of a queue fell due, from $3 on, and when its first lease ran out, from $4 on.
+-- Locks nothing.
+select (select t.ready_at from pgflow.live_tasks t
+        where t.queue = $1 and t.status = 'delayed' and t.executor = 'worker' and t.ready_at >= $3 and t.ready_at <= $2
+        order by t.ready_at limit 1),
+       (select t.lease_expires_at from pgflow.live_tasks t
+        where t.queue = $1 and t.status = 'started' and t.lease_expires_at >= $4 and t.lease_expires_at <= $2
+        order by t.lease_expires_at limit 1)
