@@ -120,6 +120,7 @@ fn take(
             })
         },
     )?;
+    walks::taken(request.queue, taken.len());
     if (taken.first()).is_some_and(|task| task.attempts_found < taken.len() as i64) {
         start_attempts(session, request, &taken)?;
     }

@@ -28,8 +28,9 @@ statements! {
 
 /// A walk over more pages than this is worth remembering where it ended.
 const CHEAP_PAGES: i64 = 64;
-/// A backend looks no more often than this.
-const LOOK_INTERVAL: Duration = Duration::from_millis(50);
+/// A backend looks again after this many tasks that it took from the queue, or after this long.
+const LOOK_TASKS: usize = 1000;
+const LOOK_INTERVAL: Duration = Duration::from_millis(500);
 /// How much longer than a look from the beginning took is waited until the next one.
 const PATIENCE: u32 = 20;
 /// How many queues a backend remembers; then it starts afresh.
@@ -59,6 +60,8 @@ impl Marks {
 /// What a backend knows of a queue.
 struct Walk {
     marks: Marks,
+    /// How many tasks were taken since the last look.
+    taken: usize,
     look_at: Clock,
     look_from_start_at: Clock,
 }
@@ -97,6 +100,15 @@ pub fn start(session: &Session, queue: &str) -> Result<Start> {
     })
 }
 
+/// Tasks were taken from the queue.
+pub fn taken(queue: &str, tasks: usize) {
+    WALKS.with_borrow_mut(|walks| {
+        if let Some(walk) = walks.get_mut(queue) {
+            walk.taken += tasks;
+        }
+    });
+}
+
 /// Where the search for the head of a queue begins, within a priority.
 pub fn head_from(session: &Session, queue: &str, priority: i32) -> Result<i64> {
     look(session, queue)?;
@@ -128,7 +140,10 @@ fn look(session: &Session, queue: &str) -> Result<()> {
     let begun = Clock::now();
     let (is_early, is_from_start) = WALKS.with_borrow(|walks| {
         (walks.get(queue)).map_or((false, true), |walk| {
-            (begun < walk.look_at, begun >= walk.look_from_start_at)
+            (
+                begun < walk.look_at && walk.taken < LOOK_TASKS,
+                begun >= walk.look_from_start_at,
+            )
         })
     });
     if is_early {
@@ -161,10 +176,12 @@ fn look(session: &Session, queue: &str) -> Result<()> {
         }
         let walk = walks.entry(queue.to_owned()).or_insert(Walk {
             marks: Marks::none(),
+            taken: 0,
             look_at: end,
             look_from_start_at: end,
         });
         walk.marks = marks;
+        walk.taken = 0;
         walk.look_at = end + LOOK_INTERVAL;
         if is_from_start {
             walk.look_from_start_at = end + (end - begun) * PATIENCE;

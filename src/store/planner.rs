@@ -11,8 +11,8 @@ use std::ffi::c_int;
 use pgrx::pg_sys;
 
 /// Rows of a table as the planner is told, and pages.
-const ROWS: f64 = 1e7;
-const PAGES: u32 = 200_000;
+const ROWS: f64 = 1e6;
+const PAGES: u32 = 20_000;
 
 thread_local! {
     /// Whether the planner plans look-ups.
@@ -121,7 +121,7 @@ impl PlannerSettings {
         let found = Self::read();
         Self {
             switches: [
-                false, false, false, false, false, true, true, true, true, true,
+                false, false, false, false, false, true, true, false, true, true,
             ],
             limits: [8, 8, 0],
             looks_up: true,
