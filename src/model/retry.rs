@@ -49,5 +49,26 @@ mod tests {
             prop_assert!(seconds >= 0.0);
             prop_assert!(seconds <= f64::from(max) * 1.1 + 1e-6);
         }
+
+        #[test]
+        fn a_budget_is_spent_to_the_last_attempt(first in 1..1_000_000, max_attempts in 1..200) {
+            let mut attempt = first;
+            while has_attempts_left(attempt, first, max_attempts) {
+                attempt += 1;
+            }
+            prop_assert_eq!(attempt - first + 1, max_attempts);
+        }
+
+        #[test]
+        fn doubles_from_attempt_to_attempt_until_the_cap(
+            first in 1..1_000_000, nth in 0..80, base in 0..1000, max in 0..i32::MAX,
+        ) {
+            let mut expected = i64::from(base);
+            for _ in 0..nth {
+                expected = (2 * expected).min(i64::from(i32::MAX));
+            }
+            let expected = expected.min(i64::from(max)) as f64;
+            prop_assert_eq!(delay(first + nth, first, base, max, 0.0), expected);
+        }
     }
 }
