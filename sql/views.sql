@@ -14,6 +14,6 @@ COMMENT ON VIEW pgflow_locks.held IS 'The advisory locks of runs that are held o
 COMMENT ON COLUMN pgflow_locks.held.run_id IS 'The run that the lock is for.';
 COMMENT ON COLUMN pgflow_locks.held.key IS 'The key of the lock, run_key(run_id).';
 COMMENT ON COLUMN pgflow_locks.held.pid IS 'The process id of the backend that holds or awaits the lock, see pg_stat_activity; null for a prepared transaction.';
-COMMENT ON COLUMN pgflow_locks.held.mode IS 'ExclusiveLock for whoever moves the run; ShareLock only for locks that were taken by hand.';
+COMMENT ON COLUMN pgflow_locks.held.mode IS 'ExclusiveLock for whoever moves the run; ShareLock for calls that only complete tasks of a large map, side by side.';
 COMMENT ON COLUMN pgflow_locks.held.granted IS 'Whether the lock is held; false for who awaits it.';
 COMMENT ON COLUMN pgflow_locks.held.waiting_since IS 'When the wait began; null when the lock is held, and for an instant after the wait began.';

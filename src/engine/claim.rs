@@ -120,7 +120,8 @@ fn take(
             })
         },
     )?;
-    walks::taken(request.queue, taken.len());
+    let wanted = usize::try_from(request.max_tasks).unwrap_or_default();
+    walks::taken(request.queue, taken.len(), wanted);
     if (taken.first()).is_some_and(|task| task.attempts_found < taken.len() as i64) {
         start_attempts(session, request, &taken)?;
     }

@@ -12,6 +12,9 @@
 //! claim, sees no waiting task, and so waits to hold the lock alone. Then every call that shared it has committed, no
 //! later one can share it, and the live tasks are all that is left.
 //!
+//! A claim that finds the last attempt of a task expired takes the lock only if it is free, so while results overlap it may
+//! have to leave that task to a later claim.
+//!
 //! Which maps are not counted is remembered per backend, since a result does not say that its step is a map. A backend
 //! that does not know takes the lock alone and learns; one that is wrong finds out when it looks.
 
@@ -85,10 +88,13 @@ impl Holds {
 
     fn wanted(batch: &[Settlement]) -> Self {
         let mut holds = BTreeMap::new();
+        let mut seen = HashSet::new();
         UNCOUNTED.with_borrow(|maps| {
             for Settlement { task, verdict, .. } in batch {
+                // Live rows of tasks that are named twice are met in an order of their own.
                 let can_share = matches!(verdict, Verdict::Complete(_))
                     && !maps.is_empty()
+                    && seen.insert(task)
                     && maps.contains(&(task.run_id, task.step_slug.clone()));
                 let hold = holds.entry(task.run_id).or_insert(Hold::Shared);
                 if !can_share {

@@ -6,20 +6,20 @@
 //! queue, and begins there.
 //!
 //! A task can turn up before a remembered head: when a claim is rolled back, or a transaction that placed tasks commits
-//! late. So the backend looks from the very beginning now and then, and the more often the cheaper that is: it spends a
-//! twentieth of its time on it at most. As long as it is cheap, nothing is remembered and every walk begins at the
-//! beginning. Tasks of a priority that was not seen yet lie between the walks of those that were, and are always met.
+//! late. So the backend looks from the very beginning now and then, and the more often the cheaper that is: while claims
+//! get what they ask for it spends a twentieth of its time on it at most, and when they do not, it looks sooner. As long
+//! as it is cheap, nothing is remembered and every walk begins at the beginning. Tasks of a priority that was not seen yet lie between the walks of those that were, and are always met.
 //!
 //! The walks over tasks that fell due and over leases that ran out are kept short in the same way.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::{Duration, Instant as Clock};
 
 use crate::error::Result;
 use crate::statements;
 use crate::store::value::Parameter;
-use crate::store::{Instant, Session, pages_touched};
+use crate::store::{Instant, Session, door, pages_touched};
 
 statements! {
     HEAD = "head.sql",
@@ -31,15 +31,21 @@ const CHEAP_PAGES: i64 = 64;
 /// A backend looks again after this many tasks that it took from the queue, or after this long.
 const LOOK_TASKS: usize = 1000;
 const LOOK_INTERVAL: Duration = Duration::from_millis(500);
-/// How much longer than a look from the beginning took is waited until the next one.
+/// How much longer than a look from the beginning took is waited until the next one: while claims get what they ask
+/// for, and when they do not.
 const PATIENCE: u32 = 20;
+const PATIENCE_WHEN_IDLE: u32 = 4;
+/// Not more often than this, though.
+const SHORTEST_PATIENCE: Duration = Duration::from_secs(1);
+/// What was placed by a clock a little earlier may commit a little later.
+const SLACK_MICROS: i64 = 1_000_000;
 /// How many queues a backend remembers; then it starts afresh.
 const REMEMBERED: usize = 1000;
-/// More ranks than this are one walk.
+/// No more ranks than this are told apart; the last walk goes on over the others.
 const RANKS: usize = 16;
 
 /// Where the walks over a queue begin.
-#[derive(Clone)]
+#[derive(Clone, PartialEq)]
 struct Marks {
     /// The first turn at each rank; nothing is the beginning.
     heads: BTreeMap<i32, i64>,
@@ -60,10 +66,28 @@ impl Marks {
 /// What a backend knows of a queue.
 struct Walk {
     marks: Marks,
+    /// The ranks that were met or asked for.
+    ranks: BTreeSet<i32>,
     /// How many tasks were taken since the last look.
     taken: usize,
     look_at: Clock,
     look_from_start_at: Clock,
+    looked_from_start: Clock,
+    look_from_start_took: Duration,
+}
+
+impl Walk {
+    fn new(now: Clock) -> Self {
+        Self {
+            marks: Marks::none(),
+            ranks: BTreeSet::from([rank(0)]),
+            taken: 0,
+            look_at: now,
+            look_from_start_at: now,
+            looked_from_start: now,
+            look_from_start_took: Duration::ZERO,
+        }
+    }
 }
 
 thread_local! {
@@ -100,11 +124,18 @@ pub fn start(session: &Session, queue: &str) -> Result<Start> {
     })
 }
 
-/// Tasks were taken from the queue.
-pub fn taken(queue: &str, tasks: usize) {
+/// A claim took so many tasks of those it asked for. If it got less, some may lie before the marks.
+pub fn taken(queue: &str, tasks: usize, wanted: usize) {
     WALKS.with_borrow_mut(|walks| {
-        if let Some(walk) = walks.get_mut(queue) {
-            walk.taken += tasks;
+        let Some(walk) = walks.get_mut(queue) else {
+            return;
+        };
+        walk.taken += tasks;
+        if tasks < wanted && walk.marks != Marks::none() {
+            let patience = walk.look_from_start_took * PATIENCE_WHEN_IDLE;
+            let soon = walk.looked_from_start + patience.max(SHORTEST_PATIENCE);
+            walk.look_from_start_at = walk.look_from_start_at.min(soon);
+            walk.look_at = walk.look_at.min(walk.look_from_start_at);
         }
     });
 }
@@ -112,8 +143,15 @@ pub fn taken(queue: &str, tasks: usize) {
 /// Where the search for the head of a queue begins, within a priority.
 pub fn head_from(session: &Session, queue: &str, priority: i32) -> Result<i64> {
     look(session, queue)?;
-    let head = marks(queue).heads.get(&rank(priority)).copied();
-    Ok(head.unwrap_or(i64::MIN))
+    let rank = rank(priority);
+    Ok(WALKS.with_borrow_mut(|walks| {
+        walks.get_mut(queue).map_or(i64::MIN, |walk| {
+            if walk.ranks.len() < RANKS {
+                walk.ranks.insert(rank);
+            }
+            walk.marks.heads.get(&rank).copied().unwrap_or(i64::MIN)
+        })
+    }))
 }
 
 fn marks(queue: &str) -> Marks {
@@ -137,78 +175,104 @@ fn ranges(heads: &BTreeMap<i32, i64>) -> Ranges {
 
 /// Finds where the walks over a queue begin, if it is time to look again.
 fn look(session: &Session, queue: &str) -> Result<()> {
-    let begun = Clock::now();
-    let (is_early, is_from_start) = WALKS.with_borrow(|walks| {
-        (walks.get(queue)).map_or((false, true), |walk| {
-            (
-                begun < walk.look_at && walk.taken < LOOK_TASKS,
-                begun >= walk.look_from_start_at,
-            )
-        })
-    });
-    if is_early {
+    // An old snapshot shows an old head.
+    if door::has_fixed_snapshot() {
         return Ok(());
     }
-    let before = if is_from_start {
-        Marks::none()
-    } else {
-        marks(queue)
+    let begun = Clock::now();
+    let Some(plan) = WALKS.with_borrow_mut(|walks| {
+        let is_first = !walks.contains_key(queue);
+        if is_first && walks.len() >= REMEMBERED {
+            walks.clear();
+        }
+        let walk = (walks.entry(queue.to_owned())).or_insert_with(|| Walk::new(begun));
+        if begun < walk.look_at && walk.taken < LOOK_TASKS {
+            return None;
+        }
+        let is_from_start = begun >= walk.look_from_start_at;
+        // A look that is cancelled is not begun again at once.
+        walk.look_at = begun + LOOK_INTERVAL;
+        if is_from_start {
+            walk.looked_from_start = begun;
+            walk.look_from_start_at =
+                begun + SHORTEST_PATIENCE.max(walk.look_from_start_took * PATIENCE);
+        }
+        Some(Look {
+            is_first,
+            is_from_start,
+            from: if is_from_start {
+                Marks::none()
+            } else {
+                walk.marks.clone()
+            },
+            ranks: walk.ranks.clone(),
+        })
+    }) else {
+        return Ok(());
     };
-    let (heads, heads_are_cheap) = measured(|| find_heads(session, queue, &before.heads))?;
-    let (overdue, overdue_is_cheap) = measured(|| {
-        let parameters: [&dyn Parameter; 4] = [&queue, &session.now, &before.due, &before.leased];
+
+    let (heads, pages) = plan.measured(|| find_heads(queue, &plan.from.heads))?;
+    let heads_are_cheap = pages <= CHEAP_PAGES + 4 * heads.len() as i64;
+    let (overdue, pages) = plan.measured(|| {
+        let parameters: [&dyn Parameter; 4] =
+            [&queue, &session.now, &plan.from.due, &plan.from.leased];
         FIRST_OVERDUE.first(&parameters, |row| Ok((row.opt(1), row.opt(2))))
     })?;
-    let (due, leased) = overdue.unwrap_or_default();
+    let overdue_is_cheap = pages <= CHEAP_PAGES;
 
-    let mut marks = before;
+    let mut marks = plan.from;
+    let mut ranks = plan.ranks;
     if !heads_are_cheap || !marks.heads.is_empty() {
-        marks.heads = heads;
+        ranks.extend(heads.keys().take(RANKS));
+        marks.heads = with_empty_ranks(session, heads, &marks.heads, &ranks);
     }
     if !overdue_is_cheap || marks.due > Instant::MINUS_INFINITY {
-        marks.due = due.unwrap_or(session.now);
-        marks.leased = leased.unwrap_or(session.now);
+        let (due, leased) = overdue.unwrap_or_default();
+        let recently = Instant(session.now.0.saturating_sub(SLACK_MICROS));
+        marks.due = due.unwrap_or(recently);
+        marks.leased = leased.unwrap_or(recently);
     }
     let end = Clock::now();
     WALKS.with_borrow_mut(|walks| {
-        if walks.len() >= REMEMBERED {
-            walks.clear();
-        }
-        let walk = walks.entry(queue.to_owned()).or_insert(Walk {
-            marks: Marks::none(),
-            taken: 0,
-            look_at: end,
-            look_from_start_at: end,
-        });
-        walk.marks = marks;
-        walk.taken = 0;
-        walk.look_at = end + LOOK_INTERVAL;
-        if is_from_start {
-            walk.look_from_start_at = end + (end - begun) * PATIENCE;
+        if let Some(walk) = walks.get_mut(queue) {
+            walk.marks = marks;
+            walk.ranks = ranks;
+            walk.taken = 0;
+            walk.look_at = end + LOOK_INTERVAL;
+            if plan.is_from_start {
+                walk.looked_from_start = end;
+                walk.look_from_start_took = end - begun;
+                walk.look_from_start_at = end + (end - begun) * PATIENCE;
+            }
         }
     });
     Ok(())
 }
 
-/// Walks, and says whether that was cheap. What seems expensive is done again: the first time a backend looks, it also
-/// reads the catalogs.
-fn measured<T>(walk: impl Fn() -> Result<T>) -> Result<(T, bool)> {
-    let mut pages = pages_touched();
-    let mut found = walk()?;
-    if pages_touched() - pages > CHEAP_PAGES {
-        pages = pages_touched();
-        found = walk()?;
-    }
-    Ok((found, pages_touched() - pages <= CHEAP_PAGES))
+/// What a look is to do.
+struct Look {
+    is_first: bool,
+    is_from_start: bool,
+    from: Marks,
+    ranks: BTreeSet<i32>,
 }
 
-/// The first turn at each rank, found from where it was before. A rank without ready tasks begins at the clock: that is
-/// the turn of what comes next.
-fn find_heads(
-    session: &Session,
-    queue: &str,
-    before: &BTreeMap<i32, i64>,
-) -> Result<BTreeMap<i32, i64>> {
+impl Look {
+    /// Walks, and says over how many pages. The first time a backend looks, it also reads the catalogs, so what seems
+    /// expensive then is done again.
+    fn measured<T>(&self, walk: impl Fn() -> Result<T>) -> Result<(T, i64)> {
+        let mut before = pages_touched();
+        let mut found = walk()?;
+        if self.is_first && pages_touched() - before > CHEAP_PAGES {
+            before = pages_touched();
+            found = walk()?;
+        }
+        Ok((found, pages_touched() - before))
+    }
+}
+
+/// The first turn at each rank that has ready tasks, found from where it was before.
+fn find_heads(queue: &str, before: &BTreeMap<i32, i64>) -> Result<BTreeMap<i32, i64>> {
     let mut heads = BTreeMap::new();
     let walks = ranges(before);
     for ((&rank, &turn), &end) in walks.ranks.iter().zip(&walks.turns).zip(&walks.before) {
@@ -225,8 +289,26 @@ fn find_heads(
             (rank, turn) = (found + 1, i64::MIN);
         }
     }
-    for &rank in before.keys() {
-        heads.entry(rank).or_insert(session.now.unix_micros());
-    }
     Ok(heads)
+}
+
+/// Adds the known ranks without ready tasks: they begin at the clock, which is the turn of what comes next. When there are
+/// too many ranks to have looked at all, nothing is said of those behind the last head.
+fn with_empty_ranks(
+    session: &Session,
+    mut heads: BTreeMap<i32, i64>,
+    before: &BTreeMap<i32, i64>,
+    known: &BTreeSet<i32>,
+) -> BTreeMap<i32, i64> {
+    let last = (heads.len() >= RANKS)
+        .then(|| heads.keys().next_back().copied())
+        .flatten();
+    let recently = session.now.unix_micros().saturating_sub(SLACK_MICROS);
+    for &rank in known {
+        if last.is_none_or(|last| rank < last) {
+            let mark = before.get(&rank).copied().unwrap_or(i64::MIN).max(recently);
+            heads.entry(rank).or_insert(mark);
+        }
+    }
+    heads
 }

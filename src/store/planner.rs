@@ -8,7 +8,7 @@
 use std::cell::Cell;
 use std::ffi::c_int;
 
-use pgrx::pg_sys;
+use pgrx::pg_sys::{self, ffi};
 
 /// Rows of a table as the planner is told, and pages.
 const ROWS: f64 = 1e6;
@@ -47,7 +47,7 @@ unsafe extern "C-unwind" fn relation_info(
     // SAFETY: called by the planner with structures that it owns; index infos are what the list holds.
     unsafe {
         if let Some(next) = NEXT_RELATION_INFO {
-            next(root, relation, is_parent, info);
+            ffi::pg_guard_ffi_boundary(|| next(root, relation, is_parent, info));
         }
         if !LOOKS_UP.get() || !is_ours(relation) {
             return;
@@ -76,7 +76,8 @@ unsafe extern "C-unwind" fn relation_stats(
             (*variable).statsTuple = std::ptr::null_mut();
             return true;
         }
-        NEXT_RELATION_STATS.is_some_and(|next| next(root, entry, column, variable))
+        NEXT_RELATION_STATS
+            .is_some_and(|next| ffi::pg_guard_ffi_boundary(|| next(root, entry, column, variable)))
     }
 }
 
@@ -94,7 +95,8 @@ unsafe extern "C-unwind" fn index_stats(
             (*variable).statsTuple = std::ptr::null_mut();
             return true;
         }
-        NEXT_INDEX_STATS.is_some_and(|next| next(root, index, column, variable))
+        NEXT_INDEX_STATS
+            .is_some_and(|next| ffi::pg_guard_ffi_boundary(|| next(root, index, column, variable)))
     }
 }
 

@@ -173,6 +173,8 @@ cross join lateral unnest(array[
        when not s.is_open and s.remaining_tasks is distinct from 0
        then format('step "%s" is %s but says that %s of its tasks have not completed',
                    s.step_slug, s.status, coalesce(s.remaining_tasks::text, 'null')) end,
+  case when s.status = 'started' and o.live = 0
+       then format('step "%s" is started but none of its tasks is live', s.step_slug) end,
   case when s.status <> 'started' and o.live > 0
        then format('step "%s" is %s but %s of its tasks are live', s.step_slug, s.status, o.live)
        when s.status = 'started' and o.live + o.completed <> s.initial_tasks

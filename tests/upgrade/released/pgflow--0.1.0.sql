@@ -301,31 +301,6 @@ CREATE SCHEMA IF NOT EXISTS pgflow; /* pgflow::pgflow */
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/api/run.rs:86
--- pgflow::api::run::start_step
-CREATE  FUNCTION pgflow."start_step"(
-	"run_id" uuid, /* Option < RunId > */
-	"step_slug" TEXT /* Option < & str > */
-) RETURNS pgflow.step_states /* Composite < StepStateRow > */
-
-SET search_path TO pg_catalog, pg_temp
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'start_step_wrapper';
-/* </end connected objects> */
-
-/* <begin connected objects> */
--- src/api/run.rs:130
--- pgflow::api::run::retry_run
-CREATE  FUNCTION pgflow."retry_run"(
-	"run_id" uuid /* Option < RunId > */
-) RETURNS pgflow.runs /* Composite < RunRow > */
-
-SET search_path TO pg_catalog, pg_temp
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'retry_run_wrapper';
-/* </end connected objects> */
-
-/* <begin connected objects> */
 -- src/api/define.rs:56
 -- pgflow::api::define::add_step
 CREATE  FUNCTION pgflow."add_step"(
@@ -354,6 +329,48 @@ AS 'MODULE_PATHNAME', 'add_step_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
+-- src/api/run.rs:15
+-- pgflow::api::run::run_flow
+CREATE  FUNCTION pgflow."run_flow"(
+	"flow_slug" TEXT, /* Option < & str > */
+	"payload" jsonb DEFAULT '{}', /* Option < Json > */
+	"idempotency_key" TEXT DEFAULT NULL, /* Option < & str > */
+	"priority" INT DEFAULT 0, /* Option < i32 > */
+	"start_at" timestamp with time zone DEFAULT NULL, /* Option < Instant > */
+	"key" TEXT DEFAULT NULL /* Option < & str > */
+) RETURNS uuid /* RunId */
+
+SET search_path TO pg_catalog, pg_temp
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'run_flow_wrapper';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- src/api/work.rs:105
+-- pgflow::api::work::settle_step_tasks
+CREATE  FUNCTION pgflow."settle_step_tasks"(
+	"results" jsonb /* Option < Json > */
+) RETURNS SETOF pgflow.task_receipt /* Composite < TaskReceipt > */
+
+SET search_path TO pg_catalog, pg_temp
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'settle_step_tasks_wrapper';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- src/api/observe.rs:18
+-- pgflow::api::observe::check_integrity
+CREATE  FUNCTION pgflow."check_integrity"() RETURNS TABLE (
+	"run_id" uuid,  /* Option < RunId > */
+	"problem" TEXT  /* String */
+)
+STRICT STABLE 
+SET search_path TO pg_catalog, pg_temp
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'check_integrity_wrapper';
+/* </end connected objects> */
+
+/* <begin connected objects> */
 -- src/api/work.rs:50
 -- pgflow::api::work::fail_step_task
 CREATE  FUNCTION pgflow."fail_step_task"(
@@ -372,161 +389,6 @@ AS 'MODULE_PATHNAME', 'fail_step_task_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/api/run.rs:137
--- pgflow::api::run::fork_run
-CREATE  FUNCTION pgflow."fork_run"(
-	"run_id" uuid, /* Option < RunId > */
-	"from_step_slugs" TEXT[], /* :: std :: option :: Option < Vec < Option < String > > > */
-	"payload" jsonb DEFAULT NULL /* Option < Json > */
-) RETURNS uuid /* RunId */
-
-SET search_path TO pg_catalog, pg_temp
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'fork_run_wrapper';
-/* </end connected objects> */
-
-/* <begin connected objects> */
--- src/api/define.rs:144
--- pgflow::api::define::flow_graph
-CREATE  FUNCTION pgflow."flow_graph"(
-	"flow_slug" TEXT, /* Option < & str > */
-	"version" INT DEFAULT NULL /* Option < i32 > */
-) RETURNS jsonb /* Json */
-STABLE 
-SET search_path TO pg_catalog, pg_temp
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'flow_graph_wrapper';
-/* </end connected objects> */
-
-/* <begin connected objects> */
--- src/api/run.rs:99
--- pgflow::api::run::complete_step
-CREATE  FUNCTION pgflow."complete_step"(
-	"run_id" uuid, /* Option < RunId > */
-	"step_slug" TEXT, /* Option < & str > */
-	"output" jsonb DEFAULT NULL /* Option < Json > */
-) RETURNS pgflow.task_receipt /* Composite < TaskReceipt > */
-
-SET search_path TO pg_catalog, pg_temp
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'complete_step_wrapper';
-/* </end connected objects> */
-
-/* <begin connected objects> */
--- src/api/work.rs:105
--- pgflow::api::work::settle_step_tasks
-CREATE  FUNCTION pgflow."settle_step_tasks"(
-	"results" jsonb /* Option < Json > */
-) RETURNS SETOF pgflow.task_receipt /* Composite < TaskReceipt > */
-
-SET search_path TO pg_catalog, pg_temp
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'settle_step_tasks_wrapper';
-/* </end connected objects> */
-
-/* <begin connected objects> */
--- src/api/work.rs:73
--- pgflow::api::work::extend_step_task
-CREATE  FUNCTION pgflow."extend_step_task"(
-	"run_id" uuid, /* Option < RunId > */
-	"step_slug" TEXT, /* Option < & str > */
-	"task_index" INT DEFAULT 0, /* Option < i32 > */
-	"lease" bigint DEFAULT NULL, /* Option < i64 > */
-	"lease_seconds" INT DEFAULT NULL /* Option < i32 > */
-) RETURNS pgflow.task_receipt /* Composite < TaskReceipt > */
-
-SET search_path TO pg_catalog, pg_temp
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'extend_step_task_wrapper';
-/* </end connected objects> */
-
-/* <begin connected objects> */
--- src/api/run.rs:15
--- pgflow::api::run::run_flow
-CREATE  FUNCTION pgflow."run_flow"(
-	"flow_slug" TEXT, /* Option < & str > */
-	"payload" jsonb DEFAULT '{}', /* Option < Json > */
-	"idempotency_key" TEXT DEFAULT NULL, /* Option < & str > */
-	"priority" INT DEFAULT 0, /* Option < i32 > */
-	"start_at" timestamp with time zone DEFAULT NULL, /* Option < Instant > */
-	"key" TEXT DEFAULT NULL /* Option < & str > */
-) RETURNS uuid /* RunId */
-
-SET search_path TO pg_catalog, pg_temp
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'run_flow_wrapper';
-/* </end connected objects> */
-
-/* <begin connected objects> */
--- src/api/observe.rs:18
--- pgflow::api::observe::check_integrity
-CREATE  FUNCTION pgflow."check_integrity"() RETURNS TABLE (
-	"run_id" uuid,  /* Option < RunId > */
-	"problem" TEXT  /* String */
-)
-STRICT STABLE 
-SET search_path TO pg_catalog, pg_temp
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'check_integrity_wrapper';
-/* </end connected objects> */
-
-/* <begin connected objects> */
--- src/api/define.rs:133
--- pgflow::api::define::delete_flow
-CREATE  FUNCTION pgflow."delete_flow"(
-	"flow_slug" TEXT, /* Option < & str > */
-	"with_runs" bool DEFAULT false /* Option < bool > */
-) RETURNS void
-
-SET search_path TO pg_catalog, pg_temp
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'delete_flow_wrapper';
-/* </end connected objects> */
-
-/* <begin connected objects> */
--- src/api/observe.rs:11
--- pgflow::api::observe::get_run
-CREATE  FUNCTION pgflow."get_run"(
-	"run_id" uuid /* Option < RunId > */
-) RETURNS jsonb /* Json */
-STABLE 
-SET search_path TO pg_catalog, pg_temp
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'get_run_wrapper';
-/* </end connected objects> */
-
-/* <begin connected objects> */
--- src/api/work.rs:17
--- pgflow::api::work::claim_step_tasks
-CREATE  FUNCTION pgflow."claim_step_tasks"(
-	"queue" TEXT, /* Option < & str > */
-	"max_tasks" INT DEFAULT 10, /* Option < i32 > */
-	"lease_seconds" INT DEFAULT NULL, /* Option < i32 > */
-	"worker_id" TEXT DEFAULT NULL /* Option < & str > */
-) RETURNS SETOF pgflow.claimed_task /* Composite < ClaimedTask > */
-
-SET search_path TO pg_catalog, pg_temp
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'claim_step_tasks_wrapper';
-/* </end connected objects> */
-
-/* <begin connected objects> */
--- src/api/work.rs:115
--- pgflow::api::work::settle_and_claim
-CREATE  FUNCTION pgflow."settle_and_claim"(
-	"results" jsonb, /* Option < Json > */
-	"queue" TEXT, /* Option < & str > */
-	"max_tasks" INT DEFAULT 10, /* Option < i32 > */
-	"lease_seconds" INT DEFAULT NULL, /* Option < i32 > */
-	"worker_id" TEXT DEFAULT NULL /* Option < & str > */
-) RETURNS SETOF pgflow.claimed_task /* Composite < ClaimedTask > */
-
-SET search_path TO pg_catalog, pg_temp
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'settle_and_claim_wrapper';
-/* </end connected objects> */
-
-/* <begin connected objects> */
 -- src/api/run.rs:117
 -- pgflow::api::run::cancel_run
 CREATE  FUNCTION pgflow."cancel_run"(
@@ -537,34 +399,6 @@ CREATE  FUNCTION pgflow."cancel_run"(
 SET search_path TO pg_catalog, pg_temp
 LANGUAGE c /* Rust */
 AS 'MODULE_PATHNAME', 'cancel_run_wrapper';
-/* </end connected objects> */
-
-/* <begin connected objects> */
--- src/api/operate.rs:11
--- pgflow::api::operate::prune_runs
-CREATE  FUNCTION pgflow."prune_runs"(
-	"older_than" interval, /* Option < Interval > */
-	"max_runs" INT DEFAULT 10000 /* Option < i32 > */
-) RETURNS bigint /* i64 */
-
-SET search_path TO pg_catalog, pg_temp
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'prune_runs_wrapper';
-/* </end connected objects> */
-
-/* <begin connected objects> */
--- src/api/run.rs:43
--- pgflow::api::run::run_flows
-CREATE  FUNCTION pgflow."run_flows"(
-	"flow_slug" TEXT, /* Option < & str > */
-	"payloads" jsonb[], /* Option < JsonArray > */
-	"idempotency_keys" TEXT[] DEFAULT NULL, /* :: std :: option :: Option < Vec < Option < String > > > */
-	"priority" INT DEFAULT 0 /* Option < i32 > */
-) RETURNS SETOF uuid /* RunId */
-
-SET search_path TO pg_catalog, pg_temp
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'run_flows_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
@@ -584,22 +418,6 @@ AS 'MODULE_PATHNAME', 'define_flow_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/api/work.rs:34
--- pgflow::api::work::complete_step_task
-CREATE  FUNCTION pgflow."complete_step_task"(
-	"run_id" uuid, /* Option < RunId > */
-	"step_slug" TEXT, /* Option < & str > */
-	"output" jsonb DEFAULT NULL, /* Option < Json > */
-	"task_index" INT DEFAULT 0, /* Option < i32 > */
-	"lease" bigint DEFAULT NULL /* Option < i64 > */
-) RETURNS pgflow.task_receipt /* Composite < TaskReceipt > */
-
-SET search_path TO pg_catalog, pg_temp
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'complete_step_task_wrapper';
-/* </end connected objects> */
-
-/* <begin connected objects> */
 -- src/api/work.rs:90
 -- pgflow::api::work::release_step_task
 CREATE  FUNCTION pgflow."release_step_task"(
@@ -612,6 +430,75 @@ CREATE  FUNCTION pgflow."release_step_task"(
 SET search_path TO pg_catalog, pg_temp
 LANGUAGE c /* Rust */
 AS 'MODULE_PATHNAME', 'release_step_task_wrapper';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- src/api/work.rs:17
+-- pgflow::api::work::claim_step_tasks
+CREATE  FUNCTION pgflow."claim_step_tasks"(
+	"queue" TEXT, /* Option < & str > */
+	"max_tasks" INT DEFAULT 10, /* Option < i32 > */
+	"lease_seconds" INT DEFAULT NULL, /* Option < i32 > */
+	"worker_id" TEXT DEFAULT NULL /* Option < & str > */
+) RETURNS SETOF pgflow.claimed_task /* Composite < ClaimedTask > */
+
+SET search_path TO pg_catalog, pg_temp
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'claim_step_tasks_wrapper';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- src/api/run.rs:130
+-- pgflow::api::run::retry_run
+CREATE  FUNCTION pgflow."retry_run"(
+	"run_id" uuid /* Option < RunId > */
+) RETURNS pgflow.runs /* Composite < RunRow > */
+
+SET search_path TO pg_catalog, pg_temp
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'retry_run_wrapper';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- src/api/run.rs:43
+-- pgflow::api::run::run_flows
+CREATE  FUNCTION pgflow."run_flows"(
+	"flow_slug" TEXT, /* Option < & str > */
+	"payloads" jsonb[], /* Option < JsonArray > */
+	"idempotency_keys" TEXT[] DEFAULT NULL, /* :: std :: option :: Option < Vec < Option < String > > > */
+	"priority" INT DEFAULT 0 /* Option < i32 > */
+) RETURNS SETOF uuid /* RunId */
+
+SET search_path TO pg_catalog, pg_temp
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'run_flows_wrapper';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- src/api/run.rs:137
+-- pgflow::api::run::fork_run
+CREATE  FUNCTION pgflow."fork_run"(
+	"run_id" uuid, /* Option < RunId > */
+	"from_step_slugs" TEXT[], /* :: std :: option :: Option < Vec < Option < String > > > */
+	"payload" jsonb DEFAULT NULL /* Option < Json > */
+) RETURNS uuid /* RunId */
+
+SET search_path TO pg_catalog, pg_temp
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'fork_run_wrapper';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- src/api/operate.rs:11
+-- pgflow::api::operate::prune_runs
+CREATE  FUNCTION pgflow."prune_runs"(
+	"older_than" interval, /* Option < Interval > */
+	"max_runs" INT DEFAULT 10000 /* Option < i32 > */
+) RETURNS bigint /* i64 */
+
+SET search_path TO pg_catalog, pg_temp
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'prune_runs_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
@@ -633,6 +520,119 @@ AS 'MODULE_PATHNAME', 'create_flow_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
+-- src/api/run.rs:99
+-- pgflow::api::run::complete_step
+CREATE  FUNCTION pgflow."complete_step"(
+	"run_id" uuid, /* Option < RunId > */
+	"step_slug" TEXT, /* Option < & str > */
+	"output" jsonb DEFAULT NULL /* Option < Json > */
+) RETURNS pgflow.task_receipt /* Composite < TaskReceipt > */
+
+SET search_path TO pg_catalog, pg_temp
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'complete_step_wrapper';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- src/api/work.rs:34
+-- pgflow::api::work::complete_step_task
+CREATE  FUNCTION pgflow."complete_step_task"(
+	"run_id" uuid, /* Option < RunId > */
+	"step_slug" TEXT, /* Option < & str > */
+	"output" jsonb DEFAULT NULL, /* Option < Json > */
+	"task_index" INT DEFAULT 0, /* Option < i32 > */
+	"lease" bigint DEFAULT NULL /* Option < i64 > */
+) RETURNS pgflow.task_receipt /* Composite < TaskReceipt > */
+
+SET search_path TO pg_catalog, pg_temp
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'complete_step_task_wrapper';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- src/api/define.rs:133
+-- pgflow::api::define::delete_flow
+CREATE  FUNCTION pgflow."delete_flow"(
+	"flow_slug" TEXT, /* Option < & str > */
+	"with_runs" bool DEFAULT false /* Option < bool > */
+) RETURNS void
+
+SET search_path TO pg_catalog, pg_temp
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'delete_flow_wrapper';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- src/api/work.rs:115
+-- pgflow::api::work::settle_and_claim
+CREATE  FUNCTION pgflow."settle_and_claim"(
+	"results" jsonb, /* Option < Json > */
+	"queue" TEXT, /* Option < & str > */
+	"max_tasks" INT DEFAULT 10, /* Option < i32 > */
+	"lease_seconds" INT DEFAULT NULL, /* Option < i32 > */
+	"worker_id" TEXT DEFAULT NULL /* Option < & str > */
+) RETURNS SETOF pgflow.claimed_task /* Composite < ClaimedTask > */
+
+SET search_path TO pg_catalog, pg_temp
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'settle_and_claim_wrapper';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- src/api/work.rs:73
+-- pgflow::api::work::extend_step_task
+CREATE  FUNCTION pgflow."extend_step_task"(
+	"run_id" uuid, /* Option < RunId > */
+	"step_slug" TEXT, /* Option < & str > */
+	"task_index" INT DEFAULT 0, /* Option < i32 > */
+	"lease" bigint DEFAULT NULL, /* Option < i64 > */
+	"lease_seconds" INT DEFAULT NULL /* Option < i32 > */
+) RETURNS pgflow.task_receipt /* Composite < TaskReceipt > */
+
+SET search_path TO pg_catalog, pg_temp
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'extend_step_task_wrapper';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- src/api/observe.rs:11
+-- pgflow::api::observe::get_run
+CREATE  FUNCTION pgflow."get_run"(
+	"run_id" uuid /* Option < RunId > */
+) RETURNS jsonb /* Json */
+STABLE 
+SET search_path TO pg_catalog, pg_temp
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'get_run_wrapper';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- src/api/define.rs:144
+-- pgflow::api::define::flow_graph
+CREATE  FUNCTION pgflow."flow_graph"(
+	"flow_slug" TEXT, /* Option < & str > */
+	"version" INT DEFAULT NULL /* Option < i32 > */
+) RETURNS jsonb /* Json */
+STABLE 
+SET search_path TO pg_catalog, pg_temp
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'flow_graph_wrapper';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- src/api/run.rs:86
+-- pgflow::api::run::start_step
+CREATE  FUNCTION pgflow."start_step"(
+	"run_id" uuid, /* Option < RunId > */
+	"step_slug" TEXT /* Option < & str > */
+) RETURNS pgflow.step_states /* Composite < StepStateRow > */
+
+SET search_path TO pg_catalog, pg_temp
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'start_step_wrapper';
+/* </end connected objects> */
+
+/* <begin connected objects> */
 -- src/lib.rs:27
 CREATE SCHEMA IF NOT EXISTS pgflow_locks; /* pgflow::pgflow_locks */
 /* </end connected objects> */
@@ -647,6 +647,18 @@ IMMUTABLE STRICT PARALLEL SAFE
 SET search_path TO pg_catalog, pg_temp
 LANGUAGE c /* Rust */
 AS 'MODULE_PATHNAME', 'queue_key_wrapper';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- src/api/locks.rs:24
+-- pgflow::api::locks::lock_run
+CREATE  FUNCTION pgflow_locks."lock_run"(
+	"run_id" uuid /* Option < RunId > */
+) RETURNS void
+
+SET search_path TO pg_catalog, pg_temp
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'lock_run_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
@@ -683,21 +695,9 @@ COMMENT ON VIEW pgflow_locks.held IS 'The advisory locks of runs that are held o
 COMMENT ON COLUMN pgflow_locks.held.run_id IS 'The run that the lock is for.';
 COMMENT ON COLUMN pgflow_locks.held.key IS 'The key of the lock, run_key(run_id).';
 COMMENT ON COLUMN pgflow_locks.held.pid IS 'The process id of the backend that holds or awaits the lock, see pg_stat_activity; null for a prepared transaction.';
-COMMENT ON COLUMN pgflow_locks.held.mode IS 'ExclusiveLock for whoever moves the run; ShareLock only for locks that were taken by hand.';
+COMMENT ON COLUMN pgflow_locks.held.mode IS 'ExclusiveLock for whoever moves the run; ShareLock for calls that only complete tasks of a large map, side by side.';
 COMMENT ON COLUMN pgflow_locks.held.granted IS 'Whether the lock is held; false for who awaits it.';
 COMMENT ON COLUMN pgflow_locks.held.waiting_since IS 'When the wait began; null when the lock is held, and for an instant after the wait began.';
-/* </end connected objects> */
-
-/* <begin connected objects> */
--- src/api/locks.rs:24
--- pgflow::api::locks::lock_run
-CREATE  FUNCTION pgflow_locks."lock_run"(
-	"run_id" uuid /* Option < RunId > */
-) RETURNS void
-
-SET search_path TO pg_catalog, pg_temp
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'lock_run_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
