@@ -267,15 +267,21 @@ where c.problem is not null
 union all
 select null, format('version %s of flow "%s" is kept, but not the flow', v.version, v.flow_slug)
 from pgflow.flow_versions v
-where not exists (select from pgflow.flows f where f.flow_slug = v.flow_slug)
+left join pgflow.flows f on f.flow_slug = v.flow_slug
+where f.flow_slug is null
 union all
 select null, format('step "%s" is kept, but not version %s of flow "%s"', p.step_slug, p.flow_version, p.flow_slug)
 from pgflow.steps p
-where not exists (select from pgflow.flow_versions v where v.flow_slug = p.flow_slug and v.version = p.flow_version)
+left join pgflow.flow_versions v on v.flow_slug = p.flow_slug and v.version = p.flow_version
+where v.version is null
 union all
-select null, format('step "%s" of version %s of flow "%s" is an end of a dep, but is not kept', e.step_slug, d.flow_version, d.flow_slug)
-from pgflow.deps d
-cross join lateral (values (d.from_step_slug), (d.to_step_slug)) e(step_slug)
-where not exists (select from pgflow.steps p where p.flow_slug = d.flow_slug and p.flow_version = d.flow_version
-                    and p.step_slug = e.step_slug)
+select null, format('step "%s" of version %s of flow "%s" is an end of a dep, but is not kept', e.step_slug, e.flow_version, e.flow_slug)
+from (
+  select d.flow_slug, d.flow_version, d.from_step_slug as step_slug from pgflow.deps d
+  union all
+  select d.flow_slug, d.flow_version, d.to_step_slug from pgflow.deps d
+) e
+left join pgflow.steps p
+  on p.flow_slug = e.flow_slug and p.flow_version = e.flow_version and p.step_slug = e.step_slug
+where p.step_slug is null
 order by 1, 2
