@@ -57,17 +57,14 @@ pub fn claim(session: &Session, request: &Request) -> Result<Vec<Composite<Claim
         return Ok(Vec::new());
     }
     let walks = walks::start(session, request.queue)?;
-    let (has_due, has_expired) = FIRST_OVERDUE
+    let (due, leased) = FIRST_OVERDUE
         .first(
             &[&request.queue, &session.now, &walks.due, &walks.leased],
-            |row| {
-                Ok((
-                    row.opt::<Instant>(1).is_some(),
-                    row.opt::<Instant>(2).is_some(),
-                ))
-            },
+            |row| Ok((row.opt::<Instant>(1), row.opt::<Instant>(2))),
         )?
         .unwrap_or_default();
+    walks::leases_ran_out(session, request.queue, leased);
+    let (has_due, has_expired) = (due.is_some(), leased.is_some());
     let expired_again = has_expired && expire(session, request, &walks)?;
     if has_due || expired_again {
         PLACE_DUE_TASKS.execute(&[
@@ -117,11 +114,13 @@ fn take(
                 lease: row.get(9)?,
                 lease_expires_at: row.get(10)?,
                 attempts_found: row.get(11)?,
+                place: (row.get(12)?, row.get(13)?),
             })
         },
     )?;
     let wanted = usize::try_from(request.max_tasks).unwrap_or_default();
-    walks::taken(request.queue, taken.len(), wanted);
+    let first = taken.first().map(|task| task.place);
+    walks::taken(request.queue, first, taken.len(), wanted);
     if (taken.first()).is_some_and(|task| task.attempts_found < taken.len() as i64) {
         start_attempts(session, request, &taken)?;
     }
@@ -154,6 +153,8 @@ struct Taken {
     lease_expires_at: Instant,
     /// The same for all tasks of a claim.
     attempts_found: i64,
+    /// The rank and turn.
+    place: (i32, i64),
 }
 
 fn start_attempts(session: &Session, request: &Request, taken: &[Taken]) -> Result<()> {

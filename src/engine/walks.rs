@@ -7,7 +7,7 @@
 //!
 //! A task can turn up before a remembered head: when a claim is rolled back, or a transaction that placed tasks commits
 //! late. So the backend looks from the very beginning now and then, and the more often the cheaper that is: while claims
-//! get what they ask for it spends a twentieth of its time on it at most, and when they do not, it looks sooner. As long
+//! get what they ask for it spends a twentieth of its time on it at most, and when they get nothing, it looks sooner. As long
 //! as it is cheap, nothing is remembered and every walk begins at the beginning. Tasks of a priority that was not seen yet lie between the walks of those that were, and are always met.
 //!
 //! The walks over tasks that fell due and over leases that ran out are kept short in the same way.
@@ -32,7 +32,7 @@ const CHEAP_PAGES: i64 = 64;
 const LOOK_TASKS: usize = 1000;
 const LOOK_INTERVAL: Duration = Duration::from_millis(500);
 /// How much longer than a look from the beginning took is waited until the next one: while claims get what they ask
-/// for, and when they do not.
+/// for, and when they get nothing.
 const PATIENCE: u32 = 20;
 const PATIENCE_WHEN_IDLE: u32 = 4;
 /// Not more often than this, though.
@@ -124,20 +124,39 @@ pub fn start(session: &Session, queue: &str) -> Result<Start> {
     })
 }
 
-/// A claim took so many tasks of those it asked for. If it got less, some may lie before the marks.
-pub fn taken(queue: &str, tasks: usize, wanted: usize) {
-    WALKS.with_borrow_mut(|walks| {
-        let Some(walk) = walks.get_mut(queue) else {
-            return;
-        };
+/// A claim took so many tasks of those it asked for, the first one at this rank and turn. If there was none, some may lie
+/// before the marks.
+pub fn taken(queue: &str, first: Option<(i32, i64)>, tasks: usize, wanted: usize) {
+    update(queue, |walk| {
         walk.taken += tasks;
-        if tasks < wanted && walk.marks != Marks::none() {
+        if let Some((rank, turn)) = first
+            && let Some(head) = walk.marks.heads.get_mut(&rank)
+        {
+            *head = turn.max(*head);
+        }
+        if tasks == 0 && wanted > 0 && walk.marks != Marks::none() {
             let patience = walk.look_from_start_took * PATIENCE_WHEN_IDLE;
             let soon = walk.looked_from_start + patience.max(SHORTEST_PATIENCE);
             walk.look_from_start_at = walk.look_from_start_at.min(soon);
             walk.look_at = walk.look_at.min(walk.look_from_start_at);
         }
     });
+}
+
+/// When the first lease of the queue ran out, from its mark on; nothing for none.
+pub fn leases_ran_out(session: &Session, queue: &str, first: Option<Instant>) {
+    update(queue, |walk| {
+        if walk.marks.leased > Instant::MINUS_INFINITY {
+            walk.marks.leased = first.unwrap_or(session.now).max(walk.marks.leased);
+        }
+    });
+}
+
+/// Corrects what is known of a queue, by what a snapshot of now shows.
+fn update(queue: &str, change: impl FnOnce(&mut Walk)) {
+    if !door::has_fixed_snapshot() {
+        WALKS.with_borrow_mut(|walks| walks.get_mut(queue).map(change));
+    }
 }
 
 /// Where the search for the head of a queue begins, within a priority.
@@ -230,7 +249,8 @@ fn look(session: &Session, queue: &str) -> Result<()> {
         let (due, leased) = overdue.unwrap_or_default();
         let recently = Instant(session.now.0.saturating_sub(SLACK_MICROS));
         marks.due = due.unwrap_or(recently);
-        marks.leased = leased.unwrap_or(recently);
+        // A lease begins before it runs out: it is there by then.
+        marks.leased = leased.unwrap_or(session.now);
     }
     let end = Clock::now();
     WALKS.with_borrow_mut(|walks| {

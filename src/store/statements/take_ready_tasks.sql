@@ -1,7 +1,7 @@
 -- Claims the next tasks of a queue: the walks in $7 to $9, from a rank and turn to before a rank, are in the order of the
--- queue, and one begins only when those before it are at their end. Returns whether the run is large (then without the task), the task, whether it
--- opens its run, the task's parts, and how many attempts were found to be marked as started: one that was queued after
--- this statement began is invisible to it, though its live row is not.
+-- queue, and one begins only when those before it are at their end. Returns whether the run is large (then without the
+-- task), the task, whether it opens its run, the task's parts, how many attempts were found to be marked as started (one
+-- that was queued after this statement began is invisible to it, though its live row is not), and rank and turn.
 -- OFFSET 0 keeps the planner from looking at every state of the run for the few that are deps.
 -- Updates live rows, skipping those that someone else holds, and their attempts.
 with next as materialized (
@@ -26,7 +26,7 @@ with next as materialized (
   from placed p
   where t.run_id = p.run_id and t.step_slug = p.step_slug and t.task_index = p.task_index
   returning t.run_id, t.flow_slug, t.flow_version, t.step_slug, t.task_index, t.attempt, t.lease, t.lease_expires_at,
-            t.item, p.place, p.opens_run
+            t.item, p.place, p.opens_run, p.rank, p.turn
 ), history as (
   update pgflow.step_tasks h set status = 'started', started_at = $3, worker_id = $5
   from leased l
@@ -52,7 +52,7 @@ select r.large,
            end,
            l.lease, l.lease_expires_at)::pgflow.claimed_task,
        l.opens_run, l.run_id, l.flow_slug::text, l.step_slug::text, l.task_index, l.attempt, l.lease, l.lease_expires_at,
-       (select count(*) from history)
+       (select count(*) from history), l.rank, l.turn
 from leased l
 join pgflow.runs r on r.run_id = l.run_id
 order by l.place
