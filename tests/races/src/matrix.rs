@@ -63,7 +63,11 @@ impl Matrix {
         let mut line = format!("{:<19} | {:<19}", acts[first], acts[second]);
         for column in 0..COLUMNS {
             // What was not tried this time is taken to be as it was.
-            let cell = cells.and_then(|cells| cells.0[column].as_deref()).or(kept.get(column + 2).copied());
+            // A claim that begins behind what it should have met leaves it for a moment, now and then; that it is found
+            // again was checked.
+            let was = kept.get(column + 2).copied();
+            let tried = cells.and_then(|cells| cells.0[column].as_deref());
+            let cell = tried.filter(|tried| *tried != "left" || was.is_none_or(str::is_empty)).or(was);
             let _ = write!(line, " | {:<7}", cell.unwrap_or(""));
         }
         line.trim_end().to_owned()

@@ -16,7 +16,7 @@ use crate::work;
 
 const STATE: &str = include_str!("state.sql");
 const PATIENCE: Duration = Duration::from_secs(20);
-const SWEEP_EVERY: u32 = 20;
+const SWEEP_EVERY: u32 = 5;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Level {
