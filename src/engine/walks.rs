@@ -7,8 +7,9 @@
 //!
 //! A task can turn up before a remembered head: when a claim is rolled back, or a transaction that placed tasks commits
 //! late. So the backend looks from the very beginning now and then, and the more often the cheaper that is: while claims
-//! get what they ask for it spends a twentieth of its time on it at most, and when they get nothing, it looks sooner. As long
-//! as it is cheap, nothing is remembered and every walk begins at the beginning. Tasks of a priority that was not seen yet lie between the walks of those that were, and are always met.
+//! get tasks it spends a twentieth of its time on it at most, and when they get none, it looks sooner. As long as it is
+//! cheap, nothing is remembered and every walk begins at the beginning. Tasks of a priority that was not seen yet lie
+//! between the walks of those that were, and are always met.
 //!
 //! The walks over tasks that fell due and over leases that ran out are kept short in the same way.
 
@@ -31,8 +32,8 @@ const CHEAP_PAGES: i64 = 64;
 /// A backend looks again after this many tasks that it took from the queue, or after this long.
 const LOOK_TASKS: usize = 1000;
 const LOOK_INTERVAL: Duration = Duration::from_millis(500);
-/// How much longer than a look from the beginning took is waited until the next one: while claims get what they ask
-/// for, and when they get nothing.
+/// How much longer than a look from the beginning took is waited until the next one: while claims get tasks, and when
+/// they get none.
 const PATIENCE: u32 = 20;
 const PATIENCE_WHEN_IDLE: u32 = 4;
 /// Not more often than this, though.

@@ -112,8 +112,12 @@ fn is_ours(relation: pg_sys::Oid) -> bool {
 /// The settings of the planner for the length of a call, whatever the caller has set. They are set where the planner
 /// reads them: the ordinary way costs several microseconds, in each call.
 pub struct PlannerSettings {
+    /// In this order: jit; the ways to read and join whole tables (seqscan, hashjoin, mergejoin, material); by index
+    /// (indexscan, indexonlyscan, bitmapscan); nestloop; sort.
     switches: [bool; 10],
+    /// join_collapse_limit, from_collapse_limit, plan_cache_mode: PostgreSQL's defaults.
     limits: [c_int; 3],
+    /// Whether tables of pgflow are taken for large ones.
     looks_up: bool,
 }
 
