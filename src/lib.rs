@@ -1,7 +1,8 @@
 //! pgflow: durable DAG workflows inside PostgreSQL.
 //!
 //! [`api`] is the door: SQL functions, one file per audience. [`engine`] holds the transitions, one file per arrow of
-//! the state diagram. [`model`] holds the rules, in plain Rust. [`store`] is the only place that speaks to PostgreSQL.
+//! the state diagram. [`model`] holds the rules, in plain Rust. [`store`] is the only place that speaks to PostgreSQL,
+//! but for [`background`], the processes that call the engine by themselves.
 //! What is stored stands in `sql/`.
 
 // Tests may fail loudly.
@@ -13,6 +14,7 @@
 use pgrx::prelude::*;
 
 mod api;
+mod background;
 mod engine;
 mod error;
 mod model;
@@ -50,6 +52,7 @@ extension_sql_file!("../sql/access.sql", name = "access", finalize);
 pub extern "C-unwind" fn _PG_init() {
     settings::register();
     store::planner::install();
+    background::install();
 }
 
 /// Asked for by `cargo pgrx test`.

@@ -157,6 +157,7 @@ fn claim_request<'a>(
             0..=MAX_TASKS,
         )?,
         lease_seconds: seconds("lease_seconds", lease_seconds, 1)?,
+        grace: 0,
         worker_id,
         run_locks: MAX_RUN_LOCKS,
     })

@@ -44,6 +44,8 @@ pub struct Request<'a> {
     pub max_tasks: i32,
     /// Seconds; `None` is the timeout of each task's step.
     pub lease_seconds: Option<i32>,
+    /// Seconds by which a lease outlasts that timeout: whoever does the task keeps to the timeout, and is heard.
+    pub grace: i32,
     pub worker_id: Option<&'a str>,
     /// How many runs the call may still lock.
     pub run_locks: usize,
@@ -115,6 +117,7 @@ fn take(
             &ready.turns,
             &ready.before,
             &request.lane.executor.as_str(),
+            &request.grace,
         ],
         |row| {
             let large = row.get::<bool>(1)?;

@@ -68,10 +68,14 @@ pub fn lock(session: &Session, flow_slug: &str) -> Result<Option<Flow>> {
 
 /// Refuses callers who may not change the flow, without locking it.
 pub fn check_owner(session: &Session, flow_slug: &str) -> Result<()> {
-    let owner = FLOW_OWNER
+    demand(session, flow_slug, &owner(flow_slug)?)
+}
+
+/// The role that a flow belongs to.
+pub fn owner(flow_slug: &str) -> Result<String> {
+    FLOW_OWNER
         .first(&[&flow_slug], |row| row.get::<String>(1))?
-        .ok_or_else(|| Error::flow_not_found(flow_slug))?;
-    demand(session, flow_slug, &owner)
+        .ok_or_else(|| Error::flow_not_found(flow_slug))
 }
 
 fn demand(session: &Session, flow_slug: &str, owner: &str) -> Result<()> {

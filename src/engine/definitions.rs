@@ -122,7 +122,7 @@ fn read(id: i64, flow_slug: &str, version: i32) -> Result<Definition> {
     ))
 }
 
-fn executor(text: &str) -> Result<Executor> {
+pub fn executor(text: &str) -> Result<Executor> {
     match text {
         "worker" => Ok(Executor::Worker),
         "sql" => Ok(Executor::Sql),

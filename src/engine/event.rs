@@ -1,19 +1,24 @@
 //! The only place that tells the outside what happened.
 
+use super::walks::Lane;
 use crate::model::{Executor, Step};
 use crate::store::{latch, wake};
 
 /// A task of the step is ready, or is due later, when the transaction commits.
 pub fn task_queued(step: &Step, is_ready: bool) {
-    if step.executor == Executor::Worker && is_ready {
-        wake::at_commit(&step.queue);
+    if is_ready {
+        tasks_ready(Lane::of(step));
     } else {
-        // A delayed task of a worker too: waiting workers are told when it falls due.
+        // For workers too: those that wait are told when it falls due.
         latch::set_at_commit();
     }
 }
 
-/// Tasks of a queue are ready for workers when the transaction commits.
-pub fn tasks_ready(queue: &str) {
-    wake::at_commit(queue);
+/// Tasks of an executor in a queue are ready when the transaction commits.
+pub fn tasks_ready(lane: Lane) {
+    if lane.executor == Executor::Worker {
+        wake::at_commit(lane.queue);
+    } else {
+        latch::set_at_commit();
+    }
 }

@@ -58,6 +58,7 @@ pub mod fate;
 pub mod flow_graph;
 pub mod fork_run;
 pub mod gather;
+pub mod lanes;
 pub mod observe;
 pub mod prune_runs;
 pub mod receipt;
@@ -66,8 +67,10 @@ pub mod retry_run;
 pub mod run_flow;
 pub mod runs;
 pub mod settle;
+pub mod sql_tasks;
 pub mod start;
 pub mod start_step;
+pub mod upkeep;
 pub mod walks;
 
 /// How many run locks one call may hold: the server's lock table is finite.

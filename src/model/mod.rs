@@ -3,6 +3,7 @@
 pub mod definition;
 pub mod document;
 pub mod domain;
+mod function_name;
 pub mod graph;
 pub mod problem;
 pub mod retry;
@@ -11,4 +12,5 @@ pub mod shape;
 pub mod slug;
 
 pub use definition::{Definition, Executor, Resort, Step, StepNo, StepType};
+pub use function_name::FunctionName;
 pub use run_id::RunId;

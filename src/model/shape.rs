@@ -6,6 +6,7 @@
 use std::collections::{HashMap, HashSet};
 
 use super::domain::{self, EXECUTOR, START_MODE, STEP_TYPE, WHEN};
+use super::function_name::FunctionName;
 use super::graph;
 use super::problem::{Fault, Problem};
 use super::slug;
@@ -212,6 +213,7 @@ impl StepShape {
                 "The target of a step says what its executor calls.",
             )),
             Some(target) if self.executor == "flow" => slug::check(target),
+            Some(target) if self.executor == "sql" => FunctionName::parse(target).map(drop),
             Some(_) => Ok(()),
         }
     }

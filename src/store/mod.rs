@@ -4,6 +4,7 @@
 #![allow(unsafe_code)]
 
 pub mod door;
+pub mod handler;
 pub mod latch;
 pub mod lock;
 mod one_row;
@@ -11,6 +12,7 @@ pub mod planner;
 pub mod role;
 pub mod statement;
 pub mod subtransaction;
+pub mod transaction;
 pub mod value;
 pub mod wake;
 
@@ -19,12 +21,18 @@ mod tests;
 
 pub use door::{Session, enter};
 pub use statement::{Row, Statement};
-pub use value::{Composite, Instant, Json, JsonArray};
+pub use value::{Composite, Instant, Json, JsonArray, KeptJson};
 
 /// Makes a misspelt `pgflow.…` setting an error once the library is loaded.
 pub fn reserve_settings_prefix() {
     // SAFETY: registers a string that lives for ever.
     unsafe { pgrx::pg_sys::MarkGUCPrefixReserved(c"pgflow".as_ptr()) }
+}
+
+/// Whether this database has the extension; asked in a transaction.
+pub fn has_extension() -> bool {
+    // SAFETY: a catalog look-up.
+    unsafe { pgrx::pg_sys::get_extension_oid(c"pgflow".as_ptr(), true) != pgrx::pg_sys::InvalidOid }
 }
 
 /// How many pages this backend has looked at since it began.

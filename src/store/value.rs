@@ -69,6 +69,31 @@ impl Json {
     }
 }
 
+/// A `jsonb` value that outlives the transaction it was read in.
+#[derive(Debug)]
+pub struct KeptJson(Box<[u64]>);
+
+impl KeptJson {
+    /// The value, for as long as this lives.
+    pub fn json(&self) -> Json {
+        Json(pg_sys::Datum::from(self.0.as_ptr()))
+    }
+}
+
+impl Json {
+    /// Copies the value out of PostgreSQL's memory.
+    pub fn keep(self) -> KeptJson {
+        // SAFETY: a jsonb is a varlena; the copy is as long as its header says, and aligned as palloc would have it.
+        unsafe {
+            let value = pg_sys::pg_detoast_datum(self.0.cast_mut_ptr());
+            let size = pgrx::varsize_any(value);
+            let mut copy = vec![0_u64; size.div_ceil(size_of::<u64>())].into_boxed_slice();
+            std::ptr::copy_nonoverlapping(value.cast::<u8>(), copy.as_mut_ptr().cast::<u8>(), size);
+            KeptJson(copy)
+        }
+    }
+}
+
 impl JsonArray {
     /// An array of one element.
     pub fn of(element: Json) -> Self {
@@ -106,6 +131,19 @@ impl<T> Composite<T> {
         Self {
             datum,
             of: PhantomData,
+        }
+    }
+}
+
+impl<T> Composite<T> {
+    /// A field, counted from 1.
+    pub(crate) fn field<F: FromDatum>(&self, number: i16) -> Option<F> {
+        let mut is_null = false;
+        // SAFETY: the datum is a composite of a named type; the reader knows the types of its fields.
+        unsafe {
+            let row = pg_sys::pg_detoast_datum(self.datum.cast_mut_ptr());
+            let datum = pg_sys::GetAttributeByNum(row.cast(), number, &mut is_null);
+            F::from_datum(datum, is_null)
         }
     }
 }

@@ -22,7 +22,7 @@ with next as materialized (
 ), leased as materialized (
   update pgflow.live_tasks t
   set status = 'started', lease = ($6::bigint[])[p.place],
-      lease_expires_at = $3::timestamptz + make_interval(secs => coalesce($4::int, t.timeout))
+      lease_expires_at = $3::timestamptz + make_interval(secs => coalesce($4::int, t.timeout + $11::int))
   from placed p
   where t.run_id = p.run_id and t.step_slug = p.step_slug and t.task_index = p.task_index
   returning t.run_id, t.flow_slug, t.flow_version, t.step_slug, t.task_index, t.attempt, t.lease, t.lease_expires_at,
