@@ -7,7 +7,7 @@ use pgrx::{FromDatum, pg_sys};
 
 use super::process;
 use crate::engine::lanes::{self, Waiting};
-use crate::engine::sql_tasks::{self, Claimed, Ended};
+use crate::engine::sql_tasks::{self, Claimed};
 use crate::engine::walks::Lane;
 use crate::model::Executor;
 use crate::statements;
@@ -159,15 +159,14 @@ impl Worker {
     }
 
     fn perform(&mut self, task: &Claimed) {
-        let ended = self.clean_up(task).and_then(|()| sql_tasks::perform(task));
-        match ended {
-            Ok(Ended::Completed | Ended::Refused | Ended::Failed) => {}
+        let ended = (self.clean_up(task)).and_then(|()| sql_tasks::perform(task));
+        if let Err(failure) = ended {
             // The lease ends, and the task is done again.
-            Err(failure) => log!(
+            log!(
                 "pgflow sql: step \"{}\" of run \"{}\" was left: {failure}",
                 task.step_slug,
                 task.run_id
-            ),
+            );
         }
     }
 

@@ -1,7 +1,8 @@
 //! Commands that a background worker would be in the way of, or that make work for one.
 //!
 //! DROP DATABASE and ALTER DATABASE … RENAME refuse while anybody is connected. So the workers of that database are ended
-//! first, if the role may do what it asks for. CREATE EXTENSION and CREATE DATABASE have the launcher look.
+//! first, if the role may do what it asks for, and begun again when it is over. CREATE EXTENSION and CREATE DATABASE have
+//! the launcher look, too.
 
 use std::ffi::{CStr, c_char, c_int};
 use std::sync::atomic::Ordering;
@@ -43,17 +44,17 @@ unsafe extern "C-unwind" fn process_utility(
         match (*node).type_ {
             pg_sys::NodeTag::T_DropdbStmt => {
                 end_workers_of((*node.cast::<pg_sys::DropdbStmt>()).dbname);
+                tell_launcher();
             }
             pg_sys::NodeTag::T_RenameStmt => {
                 let rename = node.cast::<pg_sys::RenameStmt>();
                 if (*rename).renameType == pg_sys::ObjectType::OBJECT_DATABASE {
                     end_workers_of((*rename).subname);
+                    tell_launcher();
                 }
             }
             pg_sys::NodeTag::T_CreateExtensionStmt | pg_sys::NodeTag::T_CreatedbStmt => {
-                register_xact_callback(PgXactCallbackEvent::Commit, || {
-                    CHANGES.get().fetch_add(1, Ordering::Relaxed);
-                });
+                tell_launcher();
             }
             _ => {}
         }
@@ -82,6 +83,15 @@ unsafe extern "C-unwind" fn process_utility(
             ),
         }
     }
+}
+
+/// Has the launcher look at all databases when the transaction is over, whether the command was carried out or not.
+fn tell_launcher() {
+    fn count() {
+        CHANGES.get().fetch_add(1, Ordering::Relaxed);
+    }
+    register_xact_callback(PgXactCallbackEvent::Commit, count);
+    register_xact_callback(PgXactCallbackEvent::Abort, count);
 }
 
 /// Ends the background workers of a database that the role in force owns, and waits until they are gone.

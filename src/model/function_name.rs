@@ -25,7 +25,8 @@ impl FunctionName {
 fn parts(text: &str) -> Option<FunctionName> {
     let (schema, rest) = identifier(text.trim())?;
     let (name, rest) = identifier(rest.trim_start().strip_prefix('.')?.trim_start())?;
-    rest.is_empty().then_some(FunctionName { schema, name })
+    // What one session keeps to itself is not there for the process that calls it.
+    (rest.is_empty() && !schema.starts_with("pg_temp")).then_some(FunctionName { schema, name })
 }
 
 /// An identifier and what follows it. Without quotes it is folded to lower case, as PostgreSQL does.
@@ -86,6 +87,7 @@ mod tests {
             "\"\".b",
             "\"a.b",
             "a.b(jsonb)",
+            "pg_temp.b",
         ] {
             assert_eq!(read(text), None, "{text}");
         }
