@@ -1,5 +1,6 @@
 //! A process that does the tasks of executor `sql`, one at a time.
 
+use std::collections::HashMap;
 use std::time::{Duration, Instant as Clock};
 
 use pgrx::prelude::*;
@@ -28,6 +29,8 @@ const MOST_TASKS: i32 = 32;
 const QUICK: Duration = Duration::from_millis(20);
 /// How long the others of a batch wait for a slow one.
 const PATIENCE: Duration = Duration::from_millis(50);
+/// How many steps it remembers the pace of; then it starts afresh.
+const REMEMBERED: usize = 1000;
 /// After so many batches of one queue it looks for others.
 const BATCHES: u32 = 8;
 /// It is woken when there is something to do; this is how often it looks whether it still has a main.
@@ -50,6 +53,7 @@ pub extern "C-unwind" fn pgflow_sql(database: pg_sys::Datum) {
         queue: None,
         batches: 0,
         owner: None,
+        paces: HashMap::new(),
     };
     while process::is_alive(main) {
         process::heed_signals();
@@ -77,27 +81,28 @@ struct Worker {
     batches: u32,
     /// The role whose handler ran last.
     owner: Option<String>,
+    /// How long a task of a step took lately.
+    paces: HashMap<(String, String), Duration>,
 }
 
 impl Worker {
     /// Does some tasks. False if there were none.
     fn work(&mut self) -> Result<bool, Failure> {
-        let tasks = self.claim()?;
+        let mut tasks = self.claim()?;
         if tasks.is_empty() {
             return Ok(false);
         }
+        tasks.sort_by(|a, b| step_of(a).cmp(&step_of(b)));
         let begun = Clock::now();
-        for (done, task) in tasks.iter().enumerate() {
-            if done > 0 && begun.elapsed() > PATIENCE {
-                let rest = &tasks[done..];
+        let mut rest = tasks.as_slice();
+        while !rest.is_empty() {
+            if rest.len() < tasks.len() && begun.elapsed() > PATIENCE {
                 transaction::run(|| door::act(|session| sql_tasks::release(session, rest)))?;
                 break;
             }
-            process::report(Some(&format!(
-                "step {} of flow {}, run {}, task {}, attempt {}",
-                task.step_slug, task.flow_slug, task.run_id, task.task_index, task.attempt
-            )));
-            self.perform(task);
+            let (now, later) = rest.split_at(self.together(rest));
+            self.perform(now);
+            rest = later;
             process::heed_signals();
         }
         self.batch = if begun.elapsed() < QUICK {
@@ -158,9 +163,26 @@ impl Worker {
         })
     }
 
-    fn perform(&mut self, task: &Claimed) {
-        let ended = (self.clean_up(task)).and_then(|()| sql_tasks::perform(task));
-        if let Err(failure) = ended {
+    /// How many of the tasks share a transaction: those of one step, if it is quick.
+    fn together(&self, tasks: &[Claimed]) -> usize {
+        let step = tasks.first().map(step_of);
+        let is_quick = step
+            .and_then(|(flow, step)| self.paces.get(&(flow.to_owned(), step.to_owned())))
+            .is_some_and(|pace| *pace < QUICK / MOST_TASKS.unsigned_abs());
+        let same = tasks.iter().take_while(|task| Some(step_of(task)) == step);
+        if is_quick { same.count() } else { 1 }
+    }
+
+    /// Does tasks of one step.
+    fn perform(&mut self, tasks: &[Claimed]) {
+        let Some(task) = tasks.first() else { return };
+        process::report(Some(&format!(
+            "step {} of flow {}, run {}, task {}, attempt {}",
+            task.step_slug, task.flow_slug, task.run_id, task.task_index, task.attempt
+        )));
+        let begun = Clock::now();
+        let performed = (self.clean_up(task)).and_then(|()| sql_tasks::perform(tasks));
+        if let Err(failure) = performed {
             // The lease ends, and the task is done again.
             log!(
                 "pgflow sql: step \"{}\" of run \"{}\" was left: {failure}",
@@ -168,6 +190,12 @@ impl Worker {
                 task.run_id
             );
         }
+        if self.paces.len() >= REMEMBERED {
+            self.paces.clear();
+        }
+        let pace = begun.elapsed() / u32::try_from(tasks.len()).unwrap_or(1);
+        let step = (task.flow_slug.clone(), task.step_slug.clone());
+        self.paces.insert(step, pace);
     }
 
     /// What the handlers of one role leave in the session is not for another one's.
@@ -188,4 +216,8 @@ impl Worker {
             })
         })
     }
+}
+
+fn step_of(task: &Claimed) -> (&str, &str) {
+    (&task.flow_slug, &task.step_slug)
 }

@@ -1,10 +1,13 @@
 //! The tasks of executor `sql`: claimed by a background worker, done by a function of the flow's owner.
 //!
-//! A claim commits first, so that whatever a handler does to the server burns an attempt. Then each task has a transaction
-//! of its own, which commits what the handler did together with the task's completion, or neither. If the completion is
-//! refused, because the lease is no longer the task's or the run has ended, everything is rolled back.
+//! A claim commits first, so that whatever a handler does to the server burns an attempt. A second transaction commits what
+//! the handler did together with the task's completion, or neither. If the completion is refused, because the lease is no
+//! longer the task's or the run has ended, everything is rolled back. Tasks of one step whose handler is known to be quick
+//! share that transaction: most of the time that they take is waiting for the disk. If one of them fails, all of it is
+//! rolled back, and each is done by itself.
 
 use std::cell::Cell;
+use std::collections::HashMap;
 
 use super::MAX_RUN_LOCKS;
 use super::claim;
@@ -19,7 +22,7 @@ use crate::model::shape::StepShape;
 use crate::model::{FunctionName, RunId};
 use crate::store::handler::{self, Unfit};
 use crate::store::transaction::{self, Failure};
-use crate::store::{KeptJson, Session, door, role};
+use crate::store::{Json, KeptJson, Session, door, role};
 
 /// How many seconds the lease of a task outlasts its step's timeout: the handler is cancelled first.
 const GRACE: i32 = 30;
@@ -28,6 +31,7 @@ const GRACE: i32 = 30;
 pub struct Claimed {
     pub run_id: RunId,
     pub flow_slug: String,
+    pub flow_version: i32,
     pub flow_owner: String,
     pub step_slug: String,
     pub task_index: i32,
@@ -66,38 +70,76 @@ pub fn claim(
         run_locks: MAX_RUN_LOCKS,
     };
     let lacks = || Error::Internal("a claimed task lacks a field".into());
+    let mut owners: HashMap<String, String> = HashMap::new();
     claim::claim(session, &request)?
         .iter()
         .map(|task| {
+            let run_id = task.field(1).ok_or_else(lacks)?;
             let flow_slug: String = task.field(2).ok_or_else(lacks)?;
+            let flow_owner = match owners.get(&flow_slug) {
+                Some(owner) => owner.clone(),
+                None => define::owner(&flow_slug)?,
+            };
+            owners.insert(flow_slug.clone(), flow_owner.clone());
             Ok(Claimed {
-                run_id: task.field(1).ok_or_else(lacks)?,
-                flow_owner: define::owner(&flow_slug)?,
+                run_id,
+                flow_version: Run::find(run_id)?.definition.version,
+                flow_owner,
                 flow_slug,
                 step_slug: task.field(3).ok_or_else(lacks)?,
                 task_index: task.field(4).ok_or_else(lacks)?,
                 attempt: task.field(5).ok_or_else(lacks)?,
-                input: task
-                    .field::<crate::store::Json>(6)
-                    .ok_or_else(lacks)?
-                    .keep(),
+                input: task.field::<Json>(6).ok_or_else(lacks)?.keep(),
                 lease: task.field(7).ok_or_else(lacks)?,
             })
         })
         .collect()
 }
 
-/// Does a claimed task, in transactions of its own, and records how it ended.
-pub fn perform(task: &Claimed) -> std::result::Result<(), Failure> {
+/// Does claimed tasks of one step in one transaction; if anything is wrong with one of them, nothing of it is done, and each
+/// is done by itself.
+pub fn perform(tasks: &[Claimed]) -> std::result::Result<(), Failure> {
+    match (tasks, perform_together(tasks)) {
+        (_, Undone::Not) => Ok(()),
+        ([task], Undone::Refused) => {
+            // Refused once more if someone else has the task; a handler that ended its own run still has it.
+            fail(
+                task,
+                "the handler's own doing ended the task before it was completed",
+            )
+        }
+        ([task], Undone::Failed(failure)) => fail(task, &failure.to_string()),
+        (tasks, _) => tasks
+            .iter()
+            .try_for_each(|task| perform(std::slice::from_ref(task))),
+    }
+}
+
+/// Why a transaction was rolled back.
+enum Undone {
+    Not,
+    /// The completion of a task was refused.
+    Refused,
+    Failed(Failure),
+}
+
+fn perform_together(tasks: &[Claimed]) -> Undone {
     let refused = Cell::new(false);
     let mut session = None;
+    let mut handler: Option<Handler> = None;
     let done = transaction::run(|| {
-        let (owner, function, timeout) = door::act(|_| handler_of(task))?;
-        session = Some(handler::Session::begin(owner));
-        let output = handler::call(function, task.input.json(), timeout);
-        let settlement = task.settlement(Verdict::Complete(output));
-        let receipts = door::act(|session| settle::settle(session, &[settlement]))?;
-        refused.set(!receipts.iter().any(|receipt| receipt.accepted));
+        let mut batch = Vec::with_capacity(tasks.len());
+        for task in tasks {
+            let handler = match &handler {
+                Some(handler) if handler.flow_version == task.flow_version => handler,
+                _ => handler.insert(door::act(|_| Handler::of(task))?),
+            };
+            session.get_or_insert_with(|| handler::Session::begin(handler.owner));
+            let output = handler::call(handler.function, task.input.json(), handler.timeout);
+            batch.push(task.settlement(Verdict::Complete(output)));
+        }
+        let receipts = door::act(|session| settle::settle(session, &batch))?;
+        refused.set(receipts.iter().any(|receipt| !receipt.accepted));
         if refused.get() {
             return Err(Error::conflict(
                 "task is not yours",
@@ -108,16 +150,16 @@ pub fn perform(task: &Claimed) -> std::result::Result<(), Failure> {
     });
     // After the commit: triggers that were deferred to it are the handler's work too.
     drop(session);
-    let message = match done {
-        Ok(()) => return Ok(()),
-        // Refused once more if someone else has the task; a handler that ended its own run still has it.
-        Err(_) if refused.get() => {
-            "the handler's own doing ended the task before it was completed".to_owned()
-        }
-        Err(failure) => failure.to_string(),
-    };
+    match done {
+        Ok(()) => Undone::Not,
+        Err(_) if refused.get() => Undone::Refused,
+        Err(failure) => Undone::Failed(failure),
+    }
+}
+
+fn fail(task: &Claimed, message: &str) -> std::result::Result<(), Failure> {
     let settlement = task.settlement(Verdict::Fail {
-        message,
+        message: message.to_owned(),
         retryable: true,
         retry_after: None,
     });
@@ -133,16 +175,31 @@ pub fn release(session: &Session, tasks: &[Claimed]) -> Result<()> {
     settle::settle(session, &batch).map(drop)
 }
 
-/// The flow's owner, the function that does the task, and the seconds it may take.
-fn handler_of(task: &Claimed) -> Result<(handler::Role, handler::Function, i32)> {
-    let run = Run::find(task.run_id)?;
-    let step = (run.definition.step_no(&task.step_slug))
-        .map(|no| &run.definition.steps[no])
-        .ok_or_else(|| Error::step_not_found(&task.step_slug))?;
-    let owner = owner(&task.flow_slug)?;
-    let function = find(owner, step.target.as_deref().unwrap_or_default())?
-        .map_err(|fault| Error::invalid_with_hint(fault.message, fault.hint))?;
-    Ok((owner, function, step.timeout))
+/// What does the tasks of a step.
+struct Handler {
+    flow_version: i32,
+    owner: handler::Role,
+    function: handler::Function,
+    /// The seconds it may take.
+    timeout: i32,
+}
+
+impl Handler {
+    fn of(task: &Claimed) -> Result<Self> {
+        let run = Run::find(task.run_id)?;
+        let step = (run.definition.step_no(&task.step_slug))
+            .map(|no| &run.definition.steps[no])
+            .ok_or_else(|| Error::step_not_found(&task.step_slug))?;
+        let owner = owner(&task.flow_slug)?;
+        let function = find(owner, step.target.as_deref().unwrap_or_default())?
+            .map_err(|fault| Error::invalid_with_hint(fault.message, fault.hint))?;
+        Ok(Self {
+            flow_version: run.definition.version,
+            owner,
+            function,
+            timeout: step.timeout,
+        })
+    }
 }
 
 fn owner(flow_slug: &str) -> Result<handler::Role> {
