@@ -25,8 +25,8 @@ statements! {
 
 /// How many tasks it claims at once, as long as they are quick; those that have to wait are handed back.
 const MOST_TASKS: i32 = 32;
-/// A batch that took longer is not quick.
-const QUICK: Duration = Duration::from_millis(20);
+/// A handler that takes less is quick.
+const QUICK: Duration = Duration::from_millis(1);
 /// How long the others of a batch wait for a slow one.
 const PATIENCE: Duration = Duration::from_millis(50);
 /// How many steps it remembers the pace of; then it starts afresh.
@@ -105,7 +105,7 @@ impl Worker {
             rest = later;
             process::heed_signals();
         }
-        self.batch = if begun.elapsed() < QUICK {
+        self.batch = if begun.elapsed() < PATIENCE {
             (self.batch * 2).min(MOST_TASKS)
         } else {
             1
@@ -168,7 +168,7 @@ impl Worker {
         let step = tasks.first().map(step_of);
         let is_quick = step
             .and_then(|(flow, step)| self.paces.get(&(flow.to_owned(), step.to_owned())))
-            .is_some_and(|pace| *pace < QUICK / MOST_TASKS.unsigned_abs());
+            .is_some_and(|pace| *pace < QUICK);
         let same = tasks.iter().take_while(|task| Some(step_of(task)) == step);
         if is_quick { same.count() } else { 1 }
     }
@@ -180,20 +180,22 @@ impl Worker {
             "step {} of flow {}, run {}, task {}, attempt {}",
             task.step_slug, task.flow_slug, task.run_id, task.task_index, task.attempt
         )));
-        let begun = Clock::now();
-        let performed = (self.clean_up(task)).and_then(|()| sql_tasks::perform(tasks));
-        if let Err(failure) = performed {
-            // The lease ends, and the task is done again.
-            log!(
-                "pgflow sql: step \"{}\" of run \"{}\" was left: {failure}",
-                task.step_slug,
-                task.run_id
-            );
-        }
+        let spent = match (self.clean_up(task)).and_then(|()| sql_tasks::perform(tasks)) {
+            Ok(spent) => spent,
+            Err(failure) => {
+                // The lease ends, and the task is done again.
+                log!(
+                    "pgflow sql: step \"{}\" of run \"{}\" was left: {failure}",
+                    task.step_slug,
+                    task.run_id
+                );
+                return;
+            }
+        };
         if self.paces.len() >= REMEMBERED {
             self.paces.clear();
         }
-        let pace = begun.elapsed() / u32::try_from(tasks.len()).unwrap_or(1);
+        let pace = spent / u32::try_from(tasks.len()).unwrap_or(1);
         let step = (task.flow_slug.clone(), task.step_slug.clone());
         self.paces.insert(step, pace);
     }

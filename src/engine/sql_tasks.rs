@@ -8,6 +8,7 @@
 
 use std::cell::Cell;
 use std::collections::HashMap;
+use std::time::{Duration, Instant as Clock};
 
 use super::MAX_RUN_LOCKS;
 use super::claim;
@@ -97,22 +98,26 @@ pub fn claim(
 }
 
 /// Does claimed tasks of one step in one transaction; if anything is wrong with one of them, nothing of it is done, and each
-/// is done by itself.
-pub fn perform(tasks: &[Claimed]) -> std::result::Result<(), Failure> {
-    match (tasks, perform_together(tasks)) {
-        (_, Undone::Not) => Ok(()),
+/// is done by itself. Returns the time spent in handlers.
+pub fn perform(tasks: &[Claimed]) -> std::result::Result<Duration, Failure> {
+    let spent = Cell::new(Duration::ZERO);
+    match (tasks, perform_together(tasks, &spent)) {
+        (_, Undone::Not) => {}
         ([task], Undone::Refused) => {
             // Refused once more if someone else has the task; a handler that ended its own run still has it.
             fail(
                 task,
                 "the handler's own doing ended the task before it was completed",
-            )
+            )?;
         }
-        ([task], Undone::Failed(failure)) => fail(task, &failure.to_string()),
-        (tasks, _) => tasks
-            .iter()
-            .try_for_each(|task| perform(std::slice::from_ref(task))),
+        ([task], Undone::Failed(failure)) => fail(task, &failure.to_string())?,
+        (tasks, _) => {
+            for task in tasks {
+                spent.set(spent.get() + perform(std::slice::from_ref(task))?);
+            }
+        }
     }
+    Ok(spent.get())
 }
 
 /// Why a transaction was rolled back.
@@ -123,7 +128,7 @@ enum Undone {
     Failed(Failure),
 }
 
-fn perform_together(tasks: &[Claimed]) -> Undone {
+fn perform_together(tasks: &[Claimed], spent: &Cell<Duration>) -> Undone {
     let refused = Cell::new(false);
     let mut session = None;
     let mut handler: Option<Handler> = None;
@@ -135,7 +140,9 @@ fn perform_together(tasks: &[Claimed]) -> Undone {
                 _ => handler.insert(door::act(|_| Handler::of(task))?),
             };
             session.get_or_insert_with(|| handler::Session::begin(handler.owner));
+            let begun = Clock::now();
             let output = handler::call(handler.function, task.input.json(), handler.timeout);
+            spent.set(spent.get() + begun.elapsed());
             batch.push(task.settlement(Verdict::Complete(output)));
         }
         let receipts = door::act(|session| settle::settle(session, &batch))?;
