@@ -11,10 +11,9 @@
 
 use rand::Rng;
 
-use super::event;
 use super::receipt::TaskKey;
 use super::settle::{self, Settlement, Verdict};
-use super::walks;
+use super::walks::{self, Lane};
 use crate::error::Result;
 use crate::model::RunId;
 use crate::statements;
@@ -41,7 +40,7 @@ pub const MAX_TASKS: i32 = 10_000;
 const LEASES: std::ops::Range<i64> = 0..1 << 53;
 
 pub struct Request<'a> {
-    pub queue: &'a str,
+    pub lane: Lane<'a>,
     pub max_tasks: i32,
     /// Seconds; `None` is the timeout of each task's step.
     pub lease_seconds: Option<i32>,
@@ -50,34 +49,49 @@ pub struct Request<'a> {
     pub run_locks: usize,
 }
 
-/// Claims up to `max_tasks` ready tasks of a queue.
+/// Claims up to `max_tasks` ready tasks of an executor in a queue.
 pub fn claim(session: &Session, request: &Request) -> Result<Vec<Composite<ClaimedTask>>> {
     // While delete_flow holds the table everything is left for the next claimer.
     if request.max_tasks == 0 || !lock::try_share_runs_table()? {
         return Ok(Vec::new());
     }
-    let walks = walks::start(session, request.queue)?;
+    let walks = sweep(session, request)?;
+    take(session, request, &walks.ready)
+}
+
+/// The part of a claim that hands out nothing: ends attempts whose lease ran out, resolves timers, and gives tasks that
+/// fell due their turn.
+pub fn sweep(session: &Session, request: &Request) -> Result<walks::Start> {
+    let lane = request.lane;
+    let walks = walks::start(session, lane)?;
     let (due, leased) = FIRST_OVERDUE
         .first(
-            &[&request.queue, &session.now, &walks.due, &walks.leased],
+            &[
+                &lane.queue,
+                &session.now,
+                &walks.due,
+                &walks.leased,
+                &lane.executor.as_str(),
+            ],
             |row| Ok((row.opt::<Instant>(1), row.opt::<Instant>(2))),
         )?
         .unwrap_or_default();
-    walks::leases_ran_out(session, request.queue, leased);
+    walks::leases_ran_out(session, lane, leased);
     let (has_due, has_expired) = (due.is_some(), leased.is_some());
     let expired_again = has_expired && expire(session, request, &walks)?;
     if has_due || expired_again {
         PLACE_DUE_TASKS.execute(&[
-            &request.queue,
+            &lane.queue,
             &session.now,
             &request.max_tasks,
             &session.now.unix_micros(),
             &walks.due,
             &walks.ready.ranks,
             &walks.ready.turns,
+            &lane.executor.as_str(),
         ])?;
     }
-    take(session, request, &walks.ready)
+    Ok(walks)
 }
 
 fn take(
@@ -91,7 +105,7 @@ fn take(
         .collect();
     let taken = TAKE_READY_TASKS.query(
         &[
-            &request.queue,
+            &request.lane.queue,
             &request.max_tasks,
             &session.now,
             &request.lease_seconds,
@@ -100,6 +114,7 @@ fn take(
             &ready.ranks,
             &ready.turns,
             &ready.before,
+            &request.lane.executor.as_str(),
         ],
         |row| {
             let large = row.get::<bool>(1)?;
@@ -120,7 +135,7 @@ fn take(
     )?;
     let wanted = usize::try_from(request.max_tasks).unwrap_or_default();
     let first = taken.first().map(|task| task.place);
-    walks::taken(request.queue, first, taken.len(), wanted);
+    walks::taken(request.lane, first, taken.len(), wanted);
     if (taken.first()).is_some_and(|task| task.attempts_found < taken.len() as i64) {
         start_attempts(session, request, &taken)?;
     }
@@ -223,7 +238,6 @@ fn expire(session: &Session, request: &Request, walks: &walks::Start) -> Result<
     if !again.is_empty() {
         // No step ends, so no run's lock is needed; the live rows are ours.
         settle::settle_unlocked(session, &again)?;
-        event::tasks_ready(request.queue);
     }
     // Beyond the locks that a call may hold, they are left for the next claimer.
     let most = request
@@ -244,7 +258,7 @@ fn take_expired(
 ) -> Result<Vec<Settlement>> {
     TAKE_EXPIRED_TASKS.query(
         &[
-            &request.queue,
+            &request.lane.queue,
             &session.now,
             &most,
             &last_attempts,
@@ -258,7 +272,10 @@ fn take_expired(
                     task_index: row.get(3)?,
                 },
                 lease: row.opt(4),
-                verdict: Verdict::Expire,
+                verdict: match row.opt::<Json>(5) {
+                    Some(due) => Verdict::Complete(Some(due)),
+                    None => Verdict::Expire,
+                },
             })
         },
     )

@@ -74,6 +74,7 @@ fn read(id: i64, flow_slug: &str, version: i32) -> Result<Definition> {
             },
             map_over: None,
             executor: executor(&row.get::<String>(5)?)?,
+            target: row.opt(17),
             queue: row.get(6)?,
             manual: row.get(7)?,
             max_attempts: row.get(8)?,

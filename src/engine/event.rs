@@ -1,8 +1,19 @@
 //! The only place that tells the outside what happened.
 
-use crate::store::wake;
+use crate::model::{Executor, Step};
+use crate::store::{latch, wake};
 
-/// Tasks of a queue become ready when the transaction commits.
+/// A task of the step is ready, or is due later, when the transaction commits.
+pub fn task_queued(step: &Step, is_ready: bool) {
+    if step.executor == Executor::Worker && is_ready {
+        wake::at_commit(&step.queue);
+    } else {
+        // A delayed task of a worker too: waiting workers are told when it falls due.
+        latch::set_at_commit();
+    }
+}
+
+/// Tasks of a queue are ready for workers when the transaction commits.
 pub fn tasks_ready(queue: &str) {
     wake::at_commit(queue);
 }

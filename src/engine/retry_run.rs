@@ -11,9 +11,9 @@ use super::advance::{Advance, MovingRun, RunNo};
 use super::counting::LARGE_MAP;
 use super::runs::{self, Run};
 use super::start::Tasks;
-use super::{event, gather, walks};
+use super::{gather, walks};
 use crate::error::{Error, Result};
-use crate::model::{Executor, RunId, StepNo, StepType};
+use crate::model::{RunId, StepNo, StepType};
 use crate::statements;
 use crate::store::value::RunRow;
 use crate::store::{Composite, Session};
@@ -111,9 +111,6 @@ fn requeue(advance: &mut Advance, steps: &[(RunNo, StepNo)]) -> Result<()> {
             continue;
         }
         advance.step_started(step.0, step.1);
-        if of(step).executor == Executor::Worker {
-            event::tasks_ready(&of(step).queue);
-        }
     }
     gather::complete(advance, &gathered)
 }

@@ -15,7 +15,7 @@ use super::fate::{self, Fate};
 use super::receipt::{self, Receipt, Standing, TaskKey};
 use super::{MAX_RUN_LOCKS, definitions, event, gather, run_flow};
 use crate::error::{Error, Result};
-use crate::model::{Executor, Resort, StepNo, StepType};
+use crate::model::{Resort, StepNo, StepType};
 use crate::statements;
 use crate::store::{Json, Session, Statement, lock};
 
@@ -161,8 +161,8 @@ fn find_live(advance: &mut Advance, batch: &[Settlement]) -> Result<Vec<Live>> {
                 task.flow_slug
             ))
         })?;
-        // Nobody would take an external task up again.
-        if definition.steps[step].executor == Executor::External
+        // Nobody would take a task up again that is not claimed.
+        if !definition.steps[step].executor.is_claimed()
             && matches!(batch[task.no].verdict, Verdict::Release)
         {
             continue;
@@ -338,9 +338,10 @@ fn retry_tasks(
         &advance.session.now,
     ])?;
     for (task, due) in tasks.iter().zip(due) {
-        if due <= advance.session.now {
-            event::tasks_ready(&advance.runs[task.run].definition.steps[task.step].queue);
-        }
+        event::task_queued(
+            advance.step(task.run, task.step),
+            due <= advance.session.now,
+        );
     }
     Ok(())
 }
@@ -372,7 +373,7 @@ fn release_tasks(
         &advance.session.now,
     ])?;
     for task in tasks {
-        event::tasks_ready(&advance.runs[task.run].definition.steps[task.step].queue);
+        event::task_queued(advance.step(task.run, task.step), true);
     }
     Ok(())
 }

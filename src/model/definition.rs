@@ -15,7 +15,7 @@ pub enum StepType {
 }
 
 /// Who does the tasks of a step.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Executor {
     Worker,
     Sql,
@@ -36,6 +36,11 @@ impl Executor {
             Self::Timer => "timer",
         }
     }
+
+    /// Whether its tasks are handed out; the others are under way from the moment their step starts.
+    pub const fn is_claimed(self) -> bool {
+        !matches!(self, Self::External | Self::Timer)
+    }
 }
 
 /// What becomes of a step whose condition is unmet, or whose last attempt failed.
@@ -54,6 +59,8 @@ pub struct Step {
     /// The dep that a map takes its elements from; `None` at a root, where it is the payload.
     pub map_over: Option<StepNo>,
     pub executor: Executor,
+    /// What the executor calls: a function, a URL, a flow slug, an event name, or where a timer finds its time.
+    pub target: Option<String>,
     pub queue: String,
     pub manual: bool,
     pub max_attempts: i32,

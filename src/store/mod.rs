@@ -4,6 +4,7 @@
 #![allow(unsafe_code)]
 
 pub mod door;
+pub mod latch;
 pub mod lock;
 mod one_row;
 pub mod planner;

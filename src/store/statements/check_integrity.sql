@@ -239,7 +239,7 @@ cross join lateral unnest(array[
             is distinct from (r.flow_slug, r.flow_version, r.definition_id, r.priority)
        then format('live task %s of step "%s" differs from its run in flow, version, definition or priority',
                    l.task_index, l.step_slug) end,
-  case when (l.step_index, l.executor, l.queue, l.timeout) <> (p.step_index, p.executor, p.queue, p.timeout)
+  case when (l.step_index, l.executor, l.queue, l.timeout) <> (p.step_index, p.executor::"char", p.queue, p.timeout)
        then format('live task %s of step "%s" differs from its step in index, executor, queue or timeout',
                    l.task_index, l.step_slug) end,
   case when (l.item is not null) <> (p.step_type = 'map')
@@ -252,7 +252,7 @@ cross join lateral unnest(array[
                    case when l.lease_expires_at is null then 'without' else 'with' end)
        when l.lease not between 0 and 9007199254740991
        then format('lease %s of live task %s of step "%s" does not survive JavaScript', l.lease, l.task_index, l.step_slug) end,
-  case when (l.lease is not null) <> (l.status = 'started' and l.executor <> 'external')
+  case when (l.lease is not null) <> (l.status = 'started' and l.executor not in ('external', 'timer'))
        then format('live task %s of step "%s" is %s %s a lease', l.task_index, l.step_slug, l.status,
                    case when l.lease is null then 'without' else 'with' end) end,
   case when l.executor = 'external' and l.status <> 'started'

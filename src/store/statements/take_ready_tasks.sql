@@ -1,4 +1,4 @@
--- Claims the next tasks of a queue: the walks in $7 to $9, from a rank and turn to before a rank, are in the order of the
+-- Claims the next tasks of an executor ($10) in a queue: the walks in $7 to $9, from a rank and turn to before a rank, are in the order of the
 -- queue, and one begins only when those before it are at their end. Returns whether the run is large (then without the
 -- task), the task, whether it opens its run, the task's parts, how many attempts were found to be marked as started (one
 -- that was queued after this statement began is invisible to it, though its live row is not), and rank and turn.
@@ -10,7 +10,7 @@ with next as materialized (
   cross join lateral (
     select t.run_id, t.step_slug, t.task_index, t.rank, t.turn, t.ready_at, t.step_index, t.opens_run
     from pgflow.live_tasks t
-    where t.queue = $1 and t.status = 'ready' and t.executor = 'worker'
+    where t.queue = $1 and t.executor = $10::text::"char" and t.status = 'ready'
       and (t.rank, t.turn) >= (w.rank, w.turn) and t.rank < w.before
     order by t.rank, t.turn, t.ready_at, t.step_index, t.task_index
     limit $2
