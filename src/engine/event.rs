@@ -13,6 +13,11 @@ pub fn task_queued(step: &Step, is_ready: bool) {
     }
 }
 
+/// Something that is no task falls due for the background workers when the transaction commits, or later.
+pub fn upkeep_due() {
+    latch::set_at_commit();
+}
+
 /// Tasks of a queue are ready for workers when the transaction commits.
 pub fn tasks_ready(queue: &str) {
     wake::at_commit(queue);

@@ -28,7 +28,6 @@ pub struct Cron {
 
 /// The longest expression, in bytes.
 const LONGEST: usize = 256;
-const SECOND: i64 = 1_000_000;
 
 const FIELDS: [&str; 6] = [
     "second",

@@ -4,6 +4,8 @@ use proptest::prelude::*;
 
 use super::*;
 
+const SECOND: i64 = 1_000_000;
+
 fn at(time: &str) -> i64 {
     let time = match time.len() {
         16 => format!("{time}:00Z"),
