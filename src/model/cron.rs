@@ -127,9 +127,9 @@ impl Cron {
             let wall = next_wall(&self.pattern, offset.to_datetime(after))?;
             let tick = offset.to_timestamp(wall).ok()?;
             match self.zone.following(after).next() {
-                // The second before the change, in the offset after it: the change itself is still to come.
                 Some(change) if change.timestamp() <= tick => {
                     let change = change.timestamp();
+                    // The walk goes on after it, so the change itself is looked at here.
                     let wall = self.zone.to_datetime(change);
                     if self.pattern.is_time_matching(&wall).unwrap_or(false) {
                         return Some(change);
