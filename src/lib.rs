@@ -40,6 +40,11 @@ extension_sql_file!(
     name = "runtime",
     requires = ["definitions"]
 );
+extension_sql_file!(
+    "../sql/schedules.sql",
+    name = "schedules",
+    requires = ["runtime"]
+);
 // `held` calls `run_key`.
 extension_sql_file!(
     "../sql/views.sql",

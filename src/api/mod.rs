@@ -9,4 +9,5 @@ mod locks;
 mod observe;
 mod operate;
 mod run;
+mod schedule;
 mod work;

@@ -5,7 +5,7 @@ use pgrx::prelude::*;
 
 use super::arguments::{required, within};
 use crate::background;
-use crate::engine::{prune_runs, upkeep};
+use crate::engine::{prune_runs, retention, upkeep};
 use crate::store::{Instant, enter};
 
 /// Deletes old runs and returns how many.
@@ -18,7 +18,14 @@ fn prune_runs(older_than: Option<Interval>, max_runs: default!(Option<i32>, 1000
     })
 }
 
-/// Does what is due, once: what the background worker does by itself.
+/// Keeps the runs of a flow for some time after their end, and no longer; null keeps them for ever.
+#[pg_extern(schema = "pgflow")]
+#[search_path(pg_catalog, pg_temp)]
+fn set_retention(flow_slug: Option<&str>, keep: Option<Interval>) {
+    enter(|session| retention::set_retention(session, required("flow_slug", flow_slug)?, keep))
+}
+
+/// Does once what the background worker does, for servers that have none, and returns when there is something to do next.
 #[pg_extern(schema = "pgflow")]
 #[search_path(pg_catalog, pg_temp)]
 fn run_upkeep() -> Option<Instant> {

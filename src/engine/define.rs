@@ -127,6 +127,7 @@ pub fn options(flow: &Flow) -> Result<Options> {
                 output_step_slug: row.opt(5),
                 executor: row.get(6)?,
                 target: row.opt(7),
+                run_timeout: row.opt(8),
             })
         })?
         .ok_or_else(|| Error::Internal(format!("flow \"{}\" lacks its latest version", flow.slug)))
@@ -146,6 +147,7 @@ pub fn open(session: &Session, flow: &Flow, options: &Options) -> Result<Opened>
             &options.output_step_slug,
             &options.executor,
             &options.target,
+            &options.run_timeout,
         ],
         |row| row.get(1),
     )?;
@@ -197,6 +199,7 @@ fn insert_version(
         &options.executor,
         &options.target,
         &session.now,
+        &options.run_timeout,
     ])
 }
 

@@ -55,9 +55,9 @@ pub fn still_exists(id: i64, flow_slug: &str, version: i32) -> Result<bool> {
 }
 
 fn read(id: i64, flow_slug: &str, version: i32) -> Result<Definition> {
-    let (max_delay, output_step_slug) = VERSION_OF_DEFINITION
+    let (max_delay, output_step_slug, run_timeout) = VERSION_OF_DEFINITION
         .first(&[&flow_slug, &version, &id], |row| {
-            Ok((row.get(1)?, row.opt::<String>(2)))
+            Ok((row.get(1)?, row.opt::<String>(2), row.opt(3)))
         })?
         .ok_or_else(|| {
             Error::Internal(format!(
@@ -117,6 +117,7 @@ fn read(id: i64, flow_slug: &str, version: i32) -> Result<Definition> {
         flow_slug.to_owned(),
         version,
         max_delay,
+        run_timeout,
         output_step_slug.as_deref(),
         steps,
     ))

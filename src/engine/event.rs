@@ -14,6 +14,11 @@ pub fn task_queued(step: &Step, is_ready: bool) {
     }
 }
 
+/// Something that is no task falls due for the background workers when the transaction commits, or later.
+pub fn upkeep_due() {
+    latch::set_at_commit();
+}
+
 /// Tasks of an executor in a queue are ready when the transaction commits.
 pub fn tasks_ready(lane: Lane) {
     if lane.executor == Executor::Worker {

@@ -21,9 +21,11 @@
 //! **Locks, in the order in which every path takes them.**
 //!
 //! 1. Table `runs`: ROW EXCLUSIVE by everything that makes or moves a run, SHARE ROW EXCLUSIVE by `delete_flow`.
-//! 2. The row of `flows`, then of `flow_versions`: by who defines, and by the first run of a version.
+//! 2. The row of `flows`, then of `flow_versions`: by who defines, and by the first run of a version. Rows of `schedules`
+//!    come after that of `flows`; a tick, which has them first, waits for no version.
 //! 3. The advisory locks of runs, in the order of their keys, at most [`MAX_RUN_LOCKS`] in a call.
-//! 4. Rows: `live_tasks`, `step_tasks`, `step_states`, `runs`.
+//! 4. Rows: `live_tasks`, `step_tasks`, `step_states`, `runs`, `run_deadlines`. Who sweeps deadlines or prunes has the
+//!    last two the other way round, and waits for nobody.
 //!
 //! Calls that only complete tasks of a large map share its run's lock ([`counting`]), and meet each other at live rows,
 //! in the order of their keys; everything else holds it alone.
@@ -63,9 +65,13 @@ pub mod observe;
 pub mod prune_runs;
 pub mod receipt;
 pub mod results;
+pub mod retention;
 pub mod retry_run;
 pub mod run_flow;
+pub mod run_timeouts;
 pub mod runs;
+pub mod schedule_flow;
+pub mod schedules;
 pub mod settle;
 pub mod sql_tasks;
 pub mod start;

@@ -11,7 +11,7 @@ use super::advance::{Advance, MovingRun, RunNo};
 use super::counting::LARGE_MAP;
 use super::runs::{self, Run};
 use super::start::Tasks;
-use super::{gather, walks};
+use super::{gather, run_timeouts, walks};
 use crate::error::{Error, Result};
 use crate::model::{RunId, StepNo, StepType};
 use crate::statements;
@@ -43,6 +43,8 @@ pub fn retry_run(session: &Session, run_id: RunId) -> Result<Composite<RunRow>> 
         ))
     })?;
     REOPEN_RUN.execute(&[&run_id, flow_slug, &version, &session.now])?;
+
+    run_timeouts::put_deadlines(session, &run.definition, [run_id], None)?;
 
     let mut advance = Advance::new(session);
     let no = advance.add(MovingRun::new(

@@ -1,14 +1,16 @@
 //! What falls due without anyone asking: leases, timers, delays, and whatever else keeps time.
 //!
 //! The background worker of a database does each part in a transaction of its own, whenever the part says that it is due.
-//! A server without one may call [`run`] from any scheduler it has. Parts may be done by several at once.
+//! A server without one may call [`run`] from any scheduler it has. Each part does a bounded amount of what is due, waits
+//! for nobody, and says when it has something to do next; so it may be called at any time, by several at once, and again
+//! after a crash.
 
 use std::cmp::min;
 
 use super::claim;
 use super::lanes::{self, Waiting};
 use super::walks::Lane;
-use super::{MAX_RUN_LOCKS, event};
+use super::{MAX_RUN_LOCKS, event, retention, run_timeouts, schedules};
 use crate::error::Result;
 use crate::store::{Instant, Session};
 
@@ -22,7 +24,28 @@ pub struct Part {
 }
 
 /// Everything but the queues.
-pub const PARTS: &[Part] = &[];
+pub const PARTS: &[Part] = &[
+    Part {
+        name: "schedules",
+        run: schedules::tick,
+    },
+    Part {
+        name: "run timeouts",
+        run: run_timeouts::sweep,
+    },
+    Part {
+        name: "retention",
+        run: retention::sweep,
+    },
+];
+
+/// How many seconds after it met somebody's lock a part looks again.
+const PAUSE: f64 = 0.1;
+
+/// When to look again for what somebody else holds now.
+pub fn soon(session: &Session) -> Instant {
+    session.now.plus_seconds(PAUSE)
+}
 
 /// Settles what fell due in a queue.
 pub fn sweep(session: &Session, lane: Lane) -> Result<()> {

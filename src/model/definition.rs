@@ -91,6 +91,8 @@ pub struct Definition {
     pub flow_slug: String,
     pub version: i32,
     pub max_delay: i32,
+    /// Seconds after which a run fails; `None`: never.
+    pub run_timeout: Option<i32>,
     /// The step whose output is the run's; `None`: all leaves together.
     pub output_step: Option<StepNo>,
     /// The output step that the version names and does not have.
@@ -109,6 +111,7 @@ impl Definition {
         flow_slug: String,
         version: i32,
         max_delay: i32,
+        run_timeout: Option<i32>,
         output_step_slug: Option<&str>,
         mut steps: Vec<Step>,
     ) -> Self {
@@ -133,6 +136,7 @@ impl Definition {
             flow_slug,
             version,
             max_delay,
+            run_timeout,
             output_step,
             widest: inputs.unwrap_or(1).max(leaves),
             missing_output_step: (output_step_slug.filter(|_| output_step.is_none()))

@@ -1,5 +1,7 @@
 //! The rules, in plain Rust: no PostgreSQL, no SQL. Everything here is tested without a server.
 
+pub mod catch_up;
+pub mod cron;
 pub mod definition;
 pub mod document;
 pub mod domain;

@@ -28,6 +28,8 @@ pub struct JsonArray {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Instant(pub i64);
 
+const MICROS_1970_TO_2000: i64 = 946_684_800_000_000;
+
 impl Instant {
     /// Later than every other, as `timestamptz` has it.
     pub const INFINITY: Self = Self(i64::MAX);
@@ -51,8 +53,12 @@ impl Instant {
 
     /// Microseconds since 1970-01-01 UTC.
     pub fn unix_micros(self) -> i64 {
-        const MICROS_1970_TO_2000: i64 = 946_684_800_000_000;
         self.0.saturating_add(MICROS_1970_TO_2000)
+    }
+
+    /// The opposite of [`Self::unix_micros`].
+    pub fn from_unix_micros(micros: i64) -> Self {
+        Self(micros.saturating_sub(MICROS_1970_TO_2000))
     }
 
     /// Milliseconds since 1970-01-01 UTC, as a version 7 UUID counts them; 0 for what lies before.
@@ -172,6 +178,8 @@ composite_types! {
     StepRow = "pgflow.steps",
     /// A row of table `runs`.
     RunRow = "pgflow.runs",
+    /// A row of table `schedules`.
+    ScheduleRow = "pgflow.schedules",
     /// A row of table `step_states`.
     StepStateRow = "pgflow.step_states",
     /// A task as a worker gets it.
@@ -310,6 +318,7 @@ macro_rules! parameters {
 
 parameters!(bool, i32, i64, &str, String, RunId, Instant, Json);
 parameters!(value pgrx::datum::Interval);
+parameters!(value Option<pgrx::datum::Interval>);
 
 impl Parameter for JsonArray {
     fn oid(&self) -> pg_sys::Oid {

@@ -265,6 +265,17 @@ cross join lateral unnest(array[
 ]) c(problem)
 where c.problem is not null
 union all
+select d.run_id, 'a deadline is kept, but not the run'
+from pgflow.run_deadlines d
+left join pgflow.runs r on r.run_id = d.run_id
+where r.run_id is null
+union all
+select r.run_id, 'the run is under way and its version has a run_timeout, but it has no deadline'
+from pgflow.runs r
+join pgflow.flow_versions v on v.flow_slug = r.flow_slug and v.version = r.flow_version
+left join pgflow.run_deadlines d on d.run_id = r.run_id
+where r.status in ('pending', 'started') and v.run_timeout is not null and d.run_id is null
+union all
 select null, format('version %s of flow "%s" is kept, but not the flow', v.version, v.flow_slug)
 from pgflow.flow_versions v
 left join pgflow.flows f on f.flow_slug = v.flow_slug
