@@ -29,6 +29,11 @@ COMMENT ON FUNCTION pgflow.fork_run IS 'Starts a new run on the version of an en
 COMMENT ON FUNCTION pgflow.get_run IS 'A run with its steps in order of definition, as one object: {"run": {…}, "steps": […]}, with the counts of tasks and attempts of each step. Changes nothing. Errors: PT404 unknown run.';
 COMMENT ON FUNCTION pgflow.prune_runs IS 'Deletes up to max_runs runs that ended longer ago than older_than, the oldest first, with their steps, attempts and idempotency keys, and returns how many. Errors: 22023 older_than is negative.';
 COMMENT ON FUNCTION pgflow.check_integrity IS 'Every invariant of the engine that is violated, with its run; no rows when all is well. Changes nothing; reads every table as a whole, which takes some seconds for each hundred thousand attempts.';
+COMMENT ON FUNCTION pgflow.limit_queue IS 'Gives a queue these limits instead of those it had; null is no limit. max_running tasks may be under way at once and max_started be started in any window as long as period, and so for the runs of each key by the other two; external and timer tasks do not count. Errors: 22023 negative limit, or period not from a millisecond to a year.';
+COMMENT ON FUNCTION pgflow.pause_queue IS 'Pauses a queue: claims that begin later hand out nothing of it; what is under way goes on. Does nothing when it is paused.';
+COMMENT ON FUNCTION pgflow.resume_queue IS 'Ends the pause of a queue and wakes who waits for its tasks. Does nothing when it is not paused.';
+COMMENT ON FUNCTION pgflow.pause_flow IS 'Pauses a flow: claims that begin later hand out none of its tasks, in whatever queue; what is under way goes on, and new runs wait. Does nothing when it is paused. Errors: PT404 unknown flow, 42501 the flow is somebody else''s.';
+COMMENT ON FUNCTION pgflow.resume_flow IS 'Ends the pause of a flow and wakes who waits for tasks of its queues. Does nothing when it is not paused. Errors: as pause_flow.';
 
 COMMENT ON FUNCTION pgflow_locks.run_key IS 'The key of the advisory lock of a run: the last 64 bits of its id. NULL for NULL.';
 COMMENT ON FUNCTION pgflow_locks.queue_key IS 'The key of the advisory lock that a worker shares while it waits for tasks of a queue: the FNV-1a hash of the queue''s bytes. NULL for NULL.';

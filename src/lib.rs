@@ -38,12 +38,14 @@ extension_sql_file!(
     name = "runtime",
     requires = ["definitions"]
 );
+extension_sql_file!("../sql/queues.sql", name = "queues", requires = ["runtime"]);
 // `held` calls `run_key`.
 extension_sql_file!(
     "../sql/views.sql",
     name = "views",
     requires = ["runtime", run_key]
 );
+extension_sql_file!("../sql/stats.sql", name = "stats", requires = ["queues"]);
 extension_sql_file!("../sql/access.sql", name = "access", finalize);
 
 #[pg_guard]

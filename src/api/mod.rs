@@ -8,5 +8,6 @@ mod define;
 mod locks;
 mod observe;
 mod operate;
+mod queues;
 mod run;
 mod work;

@@ -17,3 +17,9 @@ pub fn task_queued(step: &Step, is_ready: bool) {
 pub fn tasks_ready(queue: &str) {
     wake::at_commit(queue);
 }
+
+/// Something that held tasks of a queue back does so no longer when the transaction commits.
+pub fn queue_has_room(queue: &str) {
+    wake::at_commit(queue);
+    latch::set_at_commit();
+}
