@@ -34,6 +34,11 @@ COMMENT ON FUNCTION pgflow.schedule_flow IS 'Runs a flow whenever a cron express
 COMMENT ON FUNCTION pgflow.unschedule_flow IS 'Removes a schedule; its runs stay. Errors: PT404 unknown schedule, 42501 it is somebody else''s.';
 COMMENT ON FUNCTION pgflow.set_retention IS 'Keeps the runs of a flow for an interval after their end, after which upkeep deletes them; null keeps them for ever. Errors: PT404 unknown flow, 22023 keep is negative, 42501 the flow is somebody else''s.';
 COMMENT ON FUNCTION pgflow.check_integrity IS 'Every invariant of the engine that is violated, with its run; no rows when all is well. Changes nothing; reads every table as a whole, which takes some seconds for each hundred thousand attempts.';
+COMMENT ON FUNCTION pgflow.limit_queue IS 'Gives a queue these limits instead of those it had; null is no limit. max_running tasks may be under way at once and max_started be started in any window as long as period, and so for the runs of each key by the other two; external and timer tasks do not count. Errors: 22023 negative limit, or period not from a millisecond to a year.';
+COMMENT ON FUNCTION pgflow.pause_queue IS 'Pauses a queue: claims that begin later hand out nothing of it; what is under way goes on. Does nothing when it is paused.';
+COMMENT ON FUNCTION pgflow.resume_queue IS 'Ends the pause of a queue and wakes who waits for its tasks. Does nothing when it is not paused.';
+COMMENT ON FUNCTION pgflow.pause_flow IS 'Pauses a flow: claims that begin later hand out none of its tasks, in whatever queue; what is under way goes on, and new runs wait. Does nothing when it is paused. Errors: PT404 unknown flow, 42501 the flow is somebody else''s.';
+COMMENT ON FUNCTION pgflow.resume_flow IS 'Ends the pause of a flow and wakes who waits for tasks of its queues. Does nothing when it is not paused. Errors: as pause_flow.';
 
 COMMENT ON FUNCTION pgflow_locks.run_key IS 'The key of the advisory lock of a run: the last 64 bits of its id. NULL for NULL.';
 COMMENT ON FUNCTION pgflow_locks.queue_key IS 'The key of the advisory lock that a worker shares while it waits for tasks of a queue: the FNV-1a hash of the queue''s bytes. NULL for NULL.';

@@ -45,12 +45,14 @@ extension_sql_file!(
     name = "schedules",
     requires = ["runtime"]
 );
+extension_sql_file!("../sql/queues.sql", name = "queues", requires = ["runtime"]);
 // `held` calls `run_key`.
 extension_sql_file!(
     "../sql/views.sql",
     name = "views",
     requires = ["runtime", run_key]
 );
+extension_sql_file!("../sql/stats.sql", name = "stats", requires = ["queues"]);
 extension_sql_file!("../sql/access.sql", name = "access", finalize);
 
 #[pg_guard]

@@ -14,12 +14,13 @@ use rand::Rng;
 use super::receipt::TaskKey;
 use super::settle::{self, Settlement, Verdict};
 use super::walks::{self, Lane};
+use super::{limits, workers};
 use crate::error::Result;
 use crate::model::RunId;
 use crate::statements;
 use crate::store::subtransaction::{self, LOCK_NOT_AVAILABLE, PROGRAM_LIMIT_EXCEEDED};
 use crate::store::value::ClaimedTask;
-use crate::store::{Composite, Instant, Json, Session, lock};
+use crate::store::{Composite, Instant, Json, Session, door, lock};
 
 statements! {
     FIRST_OVERDUE = "first_overdue.sql",
@@ -39,6 +40,7 @@ pub const MAX_TASKS: i32 = 10_000;
 /// Leases are below 2^53, which is where integers of JavaScript end.
 const LEASES: std::ops::Range<i64> = 0..1 << 53;
 
+#[derive(Clone, Copy)]
 pub struct Request<'a> {
     pub lane: Lane<'a>,
     pub max_tasks: i32,
@@ -57,16 +59,32 @@ pub fn claim(session: &Session, request: &Request) -> Result<Vec<Composite<Claim
     if request.max_tasks == 0 || !lock::try_share_runs_table()? {
         return Ok(Vec::new());
     }
-    let walks = sweep(session, request)?;
-    take(session, request, &walks.ready)
+    let swept = sweep(session, request)?;
+    let ready = &swept.walks.ready;
+    // An old snapshot shows neither the limits nor the pauses of now.
+    let tasks = if swept.may_be_held_back || door::has_fixed_snapshot() {
+        limits::claim(session, request, ready)?
+    } else {
+        let taken = take(session, request, ready)?;
+        hand_out(session, request, taken)?
+    };
+    workers::seen(session, request, tasks.len())?;
+    Ok(tasks)
+}
+
+/// What a sweep found out.
+pub struct Swept {
+    pub walks: walks::Start,
+    /// Whether the queue is limited or paused, or some flow is paused.
+    pub may_be_held_back: bool,
 }
 
 /// The part of a claim that hands out nothing: ends attempts whose lease ran out, resolves timers, and gives tasks that
 /// fell due their turn.
-pub fn sweep(session: &Session, request: &Request) -> Result<walks::Start> {
+pub fn sweep(session: &Session, request: &Request) -> Result<Swept> {
     let lane = request.lane;
     let walks = walks::start(session, lane)?;
-    let (due, leased) = FIRST_OVERDUE
+    let (due, leased, may_be_held_back) = FIRST_OVERDUE
         .first(
             &[
                 &lane.queue,
@@ -75,7 +93,13 @@ pub fn sweep(session: &Session, request: &Request) -> Result<walks::Start> {
                 &walks.leased,
                 &lane.executor.as_str(),
             ],
-            |row| Ok((row.opt::<Instant>(1), row.opt::<Instant>(2))),
+            |row| {
+                Ok((
+                    row.opt::<Instant>(1),
+                    row.opt::<Instant>(2),
+                    row.get::<bool>(3)?,
+                ))
+            },
         )?
         .unwrap_or_default();
     walks::leases_ran_out(session, lane, leased);
@@ -93,18 +117,22 @@ pub fn sweep(session: &Session, request: &Request) -> Result<walks::Start> {
             &lane.executor.as_str(),
         ])?;
     }
-    Ok(walks)
+    Ok(Swept {
+        walks,
+        may_be_held_back,
+    })
 }
 
-fn take(
-    session: &Session,
-    request: &Request,
-    ready: &walks::Ranges,
-) -> Result<Vec<Composite<ClaimedTask>>> {
+/// As many new leases.
+pub fn leases(count: usize) -> Vec<i64> {
     let mut rng = rand::rng();
-    let leases: Vec<i64> = (0..request.max_tasks)
-        .map(|_| rng.random_range(LEASES))
-        .collect();
+    (0..count).map(|_| rng.random_range(LEASES)).collect()
+}
+
+/// Leases the next ready tasks.
+pub fn take(session: &Session, request: &Request, ready: &walks::Ranges) -> Result<Vec<Taken>> {
+    let wanted = usize::try_from(request.max_tasks).unwrap_or_default();
+    let leases = leases(wanted);
     let taken = TAKE_READY_TASKS.query(
         &[
             &request.lane.queue,
@@ -136,9 +164,17 @@ fn take(
             })
         },
     )?;
-    let wanted = usize::try_from(request.max_tasks).unwrap_or_default();
     let first = taken.first().map(|task| task.place);
     walks::taken(request.lane, first, taken.len(), wanted);
+    Ok(taken)
+}
+
+/// What is done with tasks that were just leased before they are handed out.
+pub fn hand_out(
+    session: &Session,
+    request: &Request,
+    taken: Vec<Taken>,
+) -> Result<Vec<Composite<ClaimedTask>>> {
     if (taken.first()).is_some_and(|task| task.attempts_found < taken.len() as i64) {
         start_attempts(session, request, &taken)?;
     }
@@ -152,27 +188,27 @@ fn take(
     for task in taken {
         match task.task {
             Some(task) => tasks.push(task),
-            None => tasks.extend(with_large_input(session, &task)?),
+            None => tasks.extend(with_own_input(session, &task)?),
         }
     }
     Ok(tasks)
 }
 
-/// A task that was just leased; without `task` when its input may be too large to build with the others.
-struct Taken {
-    task: Option<Composite<ClaimedTask>>,
-    opens_run: bool,
-    run_id: RunId,
-    flow_slug: String,
-    step_slug: String,
-    task_index: i32,
-    attempt: i32,
-    lease: i64,
-    lease_expires_at: Instant,
-    /// The same for all tasks of a claim.
-    attempts_found: i64,
+/// A task that was just leased; without `task` when its input is still to be built.
+pub struct Taken {
+    pub task: Option<Composite<ClaimedTask>>,
+    pub opens_run: bool,
+    pub run_id: RunId,
+    pub flow_slug: String,
+    pub step_slug: String,
+    pub task_index: i32,
+    pub attempt: i32,
+    pub lease: i64,
+    pub lease_expires_at: Instant,
+    /// How many attempts are marked as started already, the same for all tasks of a claim.
+    pub attempts_found: i64,
     /// The rank and turn.
-    place: (i32, i64),
+    pub place: (i32, i64),
 }
 
 fn start_attempts(session: &Session, request: &Request, taken: &[Taken]) -> Result<()> {
@@ -192,7 +228,7 @@ fn start_attempts(session: &Session, request: &Request, taken: &[Taken]) -> Resu
 
 /// Builds an input that may exceed what jsonb can hold; if it does, the task fails for good, or is handed back if its
 /// run's lock is not free.
-fn with_large_input(session: &Session, task: &Taken) -> Result<Option<Composite<ClaimedTask>>> {
+fn with_own_input(session: &Session, task: &Taken) -> Result<Option<Composite<ClaimedTask>>> {
     let built = subtransaction::attempt(&[PROGRAM_LIMIT_EXCEEDED], || {
         TASK_INPUT.first(&[&task.run_id, &task.step_slug, &task.task_index], |row| {
             row.get::<Json>(1)

@@ -27,3 +27,9 @@ pub fn tasks_ready(lane: Lane) {
         latch::set_at_commit();
     }
 }
+
+/// Something that held tasks of a queue back does so no longer when the transaction commits.
+pub fn queue_has_room(queue: &str) {
+    wake::at_commit(queue);
+    latch::set_at_commit();
+}

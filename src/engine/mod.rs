@@ -27,6 +27,8 @@
 //! 4. Rows: `live_tasks`, `step_tasks`, `step_states`, `runs`, `run_deadlines`. Who sweeps deadlines or prunes has the
 //!    last two the other way round, and waits for nobody.
 //!
+//! A claim of a limited queue takes the row of `queues` before its live rows, if nobody has it ([`limits`]).
+//!
 //! Calls that only complete tasks of a large map share its run's lock ([`counting`]), and meet each other at live rows,
 //! in the order of their keys; everything else holds it alone.
 //!
@@ -38,6 +40,7 @@
 //! **Stale snapshots.** Under REPEATABLE READ a call may read what was true before it got the lock. Every decision is
 //! therefore made on a row that the same call updates: a join on the state of the step that joins, a map's end on the
 //! state of the map, a run's end on the row of the run. PostgreSQL then refuses the stale one with 40001.
+//! Claims of a limited queue, one after the other, update the row of the queue.
 //! `run_flow` and `delete_flow` share no row, so under such a snapshot they look at the newest state instead.
 //!
 //! A statement that waits for a row does not see what its holder inserted beside it. So rows are locked in a statement
@@ -61,7 +64,9 @@ pub mod flow_graph;
 pub mod fork_run;
 pub mod gather;
 pub mod lanes;
+pub mod limits;
 pub mod observe;
+pub mod pausing;
 pub mod prune_runs;
 pub mod receipt;
 pub mod results;
@@ -78,6 +83,7 @@ pub mod start;
 pub mod start_step;
 pub mod upkeep;
 pub mod walks;
+pub mod workers;
 
 /// How many run locks one call may hold: the server's lock table is finite.
 pub const MAX_RUN_LOCKS: usize = 1000;

@@ -13,7 +13,7 @@ use super::advance::{self, Advance, MovingRun, RunNo, Skip, SkipReason};
 use super::counting::{self, Holds};
 use super::fate::{self, Fate};
 use super::receipt::{self, Receipt, Standing, TaskKey};
-use super::{MAX_RUN_LOCKS, definitions, event, gather, run_flow};
+use super::{MAX_RUN_LOCKS, definitions, event, gather, limits, run_flow};
 use crate::error::{Error, Result};
 use crate::model::{Resort, StepNo, StepType};
 use crate::statements;
@@ -168,6 +168,7 @@ fn find_live(advance: &mut Advance, batch: &[Settlement]) -> Result<Vec<Live>> {
             continue;
         }
         let queue = definition.steps[step].queue.clone();
+        limits::task_ended(&queue);
         let run = advance.add(MovingRun::new(*run_id, definition, task.priority));
         let moving = &mut advance.runs[run];
         if (moving.turn.as_ref()).is_none_or(|(of, last)| *of != queue || *last < task.turn) {

@@ -6,7 +6,8 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
-use std::ffi::CString;
+use std::ffi::{CString, c_char};
+use std::ops::ControlFlow;
 
 use pgrx::datum::FromDatum;
 use pgrx::pg_sys;
@@ -106,6 +107,51 @@ impl Statement {
         self.query(parameters, |_| Ok(())).map(drop)
     }
 
+    /// Runs the statement and hands its rows to `meet`, a few at a time, until that says that it has met enough.
+    /// `meet` may run other statements; what they change is not seen here.
+    pub fn walk(
+        &self,
+        parameters: &[&dyn Parameter],
+        mut meet: impl FnMut(&Row) -> Result<ControlFlow<()>>,
+    ) -> Result<()> {
+        /// Rows fetched at once.
+        const FEW: i64 = 50;
+        let (plan, parameters) = self.plan(parameters)?;
+        let (mut values, nulls) = datums(&parameters);
+        // SAFETY: as in `run`; an error ends the cursor with the (sub)transaction. The table of a fetch stays until it
+        // is freed, whatever `meet` runs.
+        unsafe {
+            let cursor = pg_sys::SPI_cursor_open(
+                std::ptr::null(),
+                plan,
+                values.as_mut_ptr(),
+                nulls.as_ptr(),
+                false,
+            );
+            let mut goes_on = true;
+            while goes_on {
+                pg_sys::SPI_cursor_fetch(cursor, true, FEW);
+                let table = pg_sys::SPI_tuptable;
+                let count = usize::try_from(pg_sys::SPI_processed).unwrap_or(0);
+                goes_on = count > 0;
+                for n in 0..count {
+                    let row = Row {
+                        statement: self.name,
+                        tuple: *(*table).vals.add(n),
+                        descriptor: (*table).tupdesc,
+                    };
+                    if meet(&row)?.is_break() {
+                        goes_on = false;
+                        break;
+                    }
+                }
+                pg_sys::SPI_freetuptable(table);
+            }
+            pg_sys::SPI_cursor_close(cursor);
+        }
+        Ok(())
+    }
+
     fn run<T>(
         &self,
         parameters: &[&dyn Parameter],
@@ -113,13 +159,7 @@ impl Statement {
         read: impl Fn(&Row) -> Result<T>,
     ) -> Result<Vec<T>> {
         let (plan, parameters) = self.plan(parameters)?;
-        let mut nulls = Vec::with_capacity(parameters.len());
-        let mut values = Vec::with_capacity(parameters.len());
-        for parameter in parameters {
-            let datum = parameter.datum();
-            nulls.push(if datum.is_some() { b' ' } else { b'n' } as std::ffi::c_char);
-            values.push(datum.unwrap_or(pg_sys::Datum::null()));
-        }
+        let (mut values, nulls) = datums(&parameters);
         // Under READ COMMITTED a statement that is not read-only sees what was committed when it began: what follows
         // a lock sees what the lock waited for. A read-only one sees what the calling query sees.
         // SAFETY: the plan is kept for the life of the backend; values and nulls match its parameters.
@@ -207,6 +247,18 @@ impl Statement {
             Ok(plan)
         }
     }
+}
+
+/// The values of parameters, and which of them are null, as SPI takes them.
+fn datums(parameters: &[&dyn Parameter]) -> (Vec<pg_sys::Datum>, Vec<c_char>) {
+    let mut nulls = Vec::with_capacity(parameters.len());
+    let mut values = Vec::with_capacity(parameters.len());
+    for parameter in parameters {
+        let datum = parameter.datum();
+        nulls.push(if datum.is_some() { b' ' } else { b'n' } as c_char);
+        values.push(datum.unwrap_or(pg_sys::Datum::null()));
+    }
+    (values, nulls)
 }
 
 /// One row of a result; columns are counted from 1.

@@ -176,6 +176,8 @@ composite_types! {
     FlowRow = "pgflow.flows",
     /// A row of table `steps`.
     StepRow = "pgflow.steps",
+    /// A row of table `queues`.
+    QueueRow = "pgflow.queues",
     /// A row of table `runs`.
     RunRow = "pgflow.runs",
     /// A row of table `schedules`.
@@ -319,6 +321,8 @@ macro_rules! parameters {
 parameters!(bool, i32, i64, &str, String, RunId, Instant, Json);
 parameters!(value pgrx::datum::Interval);
 parameters!(value Option<pgrx::datum::Interval>);
+parameters!(value f64);
+parameters!(value Option<f64>);
 
 impl Parameter for JsonArray {
     fn oid(&self) -> pg_sys::Oid {
