@@ -264,7 +264,7 @@ fn claim_limited(
     if taken.len() as i64 == max_tasks && room > max_tasks {
         // Whoever found the row taken may have some, too.
         if request.lane.executor == Executor::Worker {
-            event::tasks_ready(queue);
+            event::tasks_ready(request.lane);
         } else {
             event::queue_has_room(queue);
         }
