@@ -2,7 +2,7 @@
 //!
 //! [`api`] is the door: SQL functions, one file per audience. [`engine`] holds the transitions, one file per arrow of
 //! the state diagram. [`model`] holds the rules, in plain Rust. [`store`] is the only place that speaks to PostgreSQL.
-//! What is stored stands in `sql/`.
+//! [`http`] is the HTTP client of the background worker. What is stored stands in `sql/`.
 
 // Tests may fail loudly.
 #![cfg_attr(
@@ -15,6 +15,9 @@ use pgrx::prelude::*;
 mod api;
 mod engine;
 mod error;
+// The background worker will use it.
+#[allow(dead_code, unused_imports)]
+mod http;
 mod model;
 mod settings;
 mod store;
