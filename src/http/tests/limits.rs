@@ -13,6 +13,9 @@ use super::server::{accept, response, start};
 use super::*;
 use crate::http::network::{Network, Pending, System, tls};
 
+/// A few milliseconds on a machine that has nothing else to do; whatever is waited for takes seconds.
+const AT_ONCE: Duration = Duration::from_millis(500);
+
 #[test]
 fn two_hundred_calls_are_under_way_at_once() {
     // Nobody is answered before all have come, twice: the second time on connections that were kept.
@@ -250,12 +253,10 @@ fn a_full_backlog_is_a_timeout() {
         "cannot connect to 127.0.0.1: not connected within 500ms"
     );
     assert!(retryable);
-    let ((), time) = took(|| {
-        client.submit(call(1, &format!("http://{address}/")));
-        thread::sleep(Duration::from_millis(100));
-        drop(client);
-    });
-    assert!(time < Duration::from_millis(200), "{time:?}");
+    client.submit(call(1, &format!("http://{address}/")));
+    thread::sleep(Duration::from_millis(100));
+    let ((), time) = took(|| drop(client));
+    assert!(time < AT_ONCE, "{time:?}");
 }
 
 #[test]
@@ -284,7 +285,7 @@ fn dropping_the_client_waits_for_nothing() {
     thread::sleep(Duration::from_millis(300));
     assert_eq!(client.in_flight(), 400);
     let ((), time) = took(|| drop(client));
-    assert!(time < Duration::from_millis(100), "{time:?}");
+    assert!(time < AT_ONCE, "{time:?}");
 }
 
 #[test]
