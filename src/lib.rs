@@ -3,7 +3,7 @@
 //! [`api`] is the door: SQL functions, one file per audience. [`engine`] holds the transitions, one file per arrow of
 //! the state diagram. [`model`] holds the rules, in plain Rust. [`store`] is the only place that speaks to PostgreSQL,
 //! but for [`background`], the processes that call the engine by themselves.
-//! What is stored stands in `sql/`.
+//! [`http`] is the HTTP client of the background worker. What is stored stands in `sql/`.
 
 // Tests may fail loudly.
 #![cfg_attr(
@@ -17,6 +17,7 @@ mod api;
 mod background;
 mod engine;
 mod error;
+mod http;
 mod model;
 mod settings;
 mod store;
@@ -46,6 +47,7 @@ extension_sql_file!(
     requires = ["runtime"]
 );
 extension_sql_file!("../sql/queues.sql", name = "queues", requires = ["runtime"]);
+extension_sql_file!("../sql/http.sql", name = "http", requires = ["runtime"]);
 // `held` calls `run_key`.
 extension_sql_file!(
     "../sql/views.sql",

@@ -2,12 +2,21 @@
 //! misspelt one is noticed. docs/background.md describes them for users.
 
 use std::ffi::CString;
+use std::time::Duration;
 
+use crate::http;
 use pgrx::{GucContext, GucFlags, GucRegistry, GucSetting};
 
 static WORKER_DATABASES: GucSetting<Option<CString>> =
     GucSetting::<Option<CString>>::new(Some(c"*"));
 static WORKERS_PER_DATABASE: GucSetting<i32> = GucSetting::<i32>::new(2);
+
+static HTTP_ALLOWED_HOSTS: GucSetting<Option<CString>> =
+    GucSetting::<Option<CString>>::new(Some(c""));
+static HTTP_MAX_REQUESTS: GucSetting<i32> = GucSetting::<i32>::new(200);
+static HTTP_MAX_REQUESTS_PER_HOST: GucSetting<i32> = GucSetting::<i32>::new(50);
+static HTTP_CONNECT_TIMEOUT: GucSetting<i32> = GucSetting::<i32>::new(10_000);
+static HTTP_MAX_RESPONSE: GucSetting<i32> = GucSetting::<i32>::new(10 * 1024);
 
 pub fn register() {
     GucRegistry::define_string_guc(
@@ -28,6 +37,62 @@ pub fn register() {
         GucContext::Sighup,
         GucFlags::default(),
     );
+    GucRegistry::define_string_guc(
+        c"pgflow.http_allowed_hosts",
+        c"The hosts that steps of executor http may call.",
+        c"Names, *.names, addresses and ranges of addresses, each with or without a port, separated by commas; nothing is none. Private addresses must be listed themselves.",
+        &HTTP_ALLOWED_HOSTS,
+        GucContext::Sighup,
+        GucFlags::default(),
+    );
+    let integer = |name, short, long, setting, least, most, flags| {
+        GucRegistry::define_int_guc(
+            name,
+            short,
+            long,
+            setting,
+            least,
+            most,
+            GucContext::Sighup,
+            flags,
+        );
+    };
+    integer(
+        c"pgflow.http_max_requests",
+        c"How many HTTP requests a database has under way at once.",
+        c"",
+        &HTTP_MAX_REQUESTS,
+        1,
+        10_000,
+        GucFlags::default(),
+    );
+    integer(
+        c"pgflow.http_max_requests_per_host",
+        c"How many HTTP requests a database has under way at one host.",
+        c"",
+        &HTTP_MAX_REQUESTS_PER_HOST,
+        1,
+        10_000,
+        GucFlags::default(),
+    );
+    integer(
+        c"pgflow.http_connect_timeout",
+        c"How long connecting may take, in milliseconds.",
+        c"Looking up the name and the TLS handshake count.",
+        &HTTP_CONNECT_TIMEOUT,
+        1,
+        3_600_000,
+        GucFlags::UNIT_MS,
+    );
+    integer(
+        c"pgflow.http_max_response",
+        c"How large a response may be, in kilobytes.",
+        c"As much memory may be in use for each request under way.",
+        &HTTP_MAX_RESPONSE,
+        1,
+        250 * 1024,
+        GucFlags::UNIT_KB,
+    );
     crate::store::reserve_settings_prefix();
 }
 
@@ -47,4 +112,22 @@ pub fn worker_databases() -> Databases {
 
 pub fn workers_per_database() -> usize {
     usize::try_from(WORKERS_PER_DATABASE.get()).unwrap_or(0)
+}
+
+/// What the HTTP client is to keep to. A list of hosts that cannot be read allows none, and is told of.
+pub fn http() -> (http::Settings, Option<String>) {
+    let list = HTTP_ALLOWED_HOSTS.get().unwrap_or_default();
+    let (allowed_hosts, problem) = match http::AllowedHosts::parse(&list.to_string_lossy()) {
+        Ok(hosts) => (hosts, None),
+        Err(problem) => (http::AllowedHosts::default(), Some(problem)),
+    };
+    let number = |setting: &GucSetting<i32>| usize::try_from(setting.get()).unwrap_or(1);
+    let settings = http::Settings {
+        max_in_flight: number(&HTTP_MAX_REQUESTS),
+        max_per_host: number(&HTTP_MAX_REQUESTS_PER_HOST),
+        connect_timeout: Duration::from_millis(number(&HTTP_CONNECT_TIMEOUT) as u64),
+        max_response_bytes: number(&HTTP_MAX_RESPONSE) * 1024,
+        allowed_hosts,
+    };
+    (settings, problem)
 }

@@ -3,7 +3,9 @@
 use pgrx::prelude::*;
 
 use super::arguments::{no_nulls, required};
-use crate::engine::{add_step, create_flow, define, define_flow, delete_flow, flow_graph};
+use crate::engine::{
+    add_step, create_flow, define, define_flow, delete_flow, flow_graph, http_tasks,
+};
 use crate::model::shape::{Options, StepShape};
 use crate::store::value::{FlowRow, StepRow};
 use crate::store::{Composite, Json, enter};
@@ -137,6 +139,20 @@ fn delete_flow(flow_slug: Option<&str>, with_runs: default!(Option<bool>, false)
         let flow_slug = required("flow_slug", flow_slug)?;
         delete_flow::delete_flow(session, flow_slug, required("with_runs", with_runs)?)
     })
+}
+
+/// Sets the secrets that HTTP requests of a flow are signed with, or of all flows that have none of their own; none takes
+/// them away. Each is `whsec_` and 24 to 64 bytes in base64.
+#[pg_extern(schema = "pgflow")]
+#[search_path(pg_catalog, pg_temp)]
+fn set_http_secrets(
+    secrets: Option<Vec<Option<String>>>,
+    flow_slug: default!(Option<&str>, "NULL"),
+) {
+    enter(|session| {
+        let secrets = no_nulls("secrets", required("secrets", secrets)?)?;
+        http_tasks::set_secrets(session, flow_slug, &secrets)
+    });
 }
 
 /// The static shape of a flow's version, the latest by default: the options, `steps` in the order of definition, each with

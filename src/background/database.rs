@@ -7,7 +7,9 @@ use pgrx::bgworkers::{BackgroundWorkerBuilder, BgWorkerStartTime};
 use pgrx::prelude::*;
 use pgrx::{FromDatum, IntoDatum, pg_sys};
 
+use super::http::Requests;
 use super::{Child, TYPE, process};
+use crate::engine::lanes;
 use crate::engine::upkeep::{self, Part};
 use crate::settings;
 use crate::statements;
@@ -25,6 +27,8 @@ const LONGEST_SLEEP: f64 = 5.0;
 const SHORTEST_PAUSE: Duration = Duration::from_millis(5);
 /// When what could not be had is tried again, in seconds: a run's lock that someone else held.
 const PAUSE_WHEN_HELD: f64 = 0.02;
+/// The time between two looks at the same part of the upkeep, in seconds.
+const PAUSE_OF_PARTS: f64 = 0.05;
 /// When what went wrong is tried again, in seconds.
 const PAUSE_AFTER_FAILURE: f64 = 1.0;
 /// How often it looks for an extension whose creation may not be committed yet.
@@ -46,8 +50,11 @@ pub extern "C-unwind" fn pgflow_main(database: pg_sys::Datum) {
     let mut looks: Vec<Look> = upkeep::PARTS.iter().map(Look::new).collect();
     let mut queues_not_before = Instant::MINUS_INFINITY;
     let mut helpers = Helpers::default();
+    let mut requests = Requests::new();
     loop {
-        process::heed_signals();
+        if process::heed_signals() {
+            requests.configure();
+        }
         if !extension_is_there() {
             return;
         }
@@ -55,7 +62,7 @@ pub extern "C-unwind" fn pgflow_main(database: pg_sys::Datum) {
         let mut next = Instant::now().plus_seconds(LONGEST_SLEEP);
         if queues_not_before <= Instant::now() {
             queues_not_before = Instant::MINUS_INFINITY;
-            match look_after_queues() {
+            match look_after_queues(&mut requests) {
                 Ok(due) => next = min(next, due),
                 Err(failure) => {
                     log!("pgflow main: queues: {failure}");
@@ -70,13 +77,15 @@ pub extern "C-unwind" fn pgflow_main(database: pg_sys::Datum) {
         process::report(None);
         // Not on the latch: whoever is woken for every transaction of a busy server looks for many of them at once.
         std::thread::sleep(SHORTEST_PAUSE);
-        process::sleep_until(next, None);
+        process::sleep_until(next, requests.file());
     }
 }
 
 /// Sees to what is due in each queue. Returns when the next is due.
-fn look_after_queues() -> Result<Instant, Failure> {
-    let (due, mut next) = act("looking for what is due", upkeep::due)?;
+fn look_after_queues(requests: &mut Requests) -> Result<Instant, Failure> {
+    let open = act("looking for what is due", |_| lanes::open())?;
+    requests.look_after(&open)?;
+    let (due, mut next) = upkeep::due(open, Instant::now());
     for open in &due {
         let sweep = act(&format!("queue {}", open.queue), |session| {
             upkeep::sweep(session, open.lane())
@@ -100,7 +109,7 @@ fn act<T>(
     transaction::run(|| door::act(work))
 }
 
-/// A part of the upkeep, and when it is due.
+/// A part of the upkeep, and when it may be done again, however often the process is woken.
 struct Look {
     part: &'static Part,
     not_before: Instant,
@@ -123,7 +132,11 @@ impl Look {
         match act(self.part.name, self.part.run) {
             Ok(next) => {
                 let next = next.unwrap_or(Instant::INFINITY);
-                max(next, now.plus_seconds(PAUSE_WHEN_HELD))
+                self.not_before = now.plus_seconds(PAUSE_OF_PARTS);
+                if next < self.not_before {
+                    self.not_before = max(next, now.plus_seconds(PAUSE_WHEN_HELD));
+                }
+                next
             }
             Err(failure) => {
                 log!("pgflow main: {}: {failure}", self.part.name);

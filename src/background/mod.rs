@@ -23,6 +23,7 @@
 #![allow(unsafe_code)]
 
 mod database;
+mod http;
 mod launcher;
 mod process;
 mod sql;

@@ -137,6 +137,22 @@ pub fn pid() -> i32 {
     unsafe { pg_sys::MyProcPid }
 }
 
+/// Has `work` done once before the process exits, however it comes to that.
+pub fn at_exit(work: fn()) {
+    thread_local! {
+        static WORK: std::cell::Cell<Option<fn()>> = const { std::cell::Cell::new(None) };
+    }
+    unsafe extern "C-unwind" fn call(_code: c_int, _argument: pg_sys::Datum) {
+        if let Some(work) = WORK.take() {
+            work();
+        }
+    }
+    if WORK.replace(Some(work)).is_none() {
+        // SAFETY: the function neither raises errors nor touches shared memory.
+        unsafe { pg_sys::before_shmem_exit(Some(call), pg_sys::Datum::null()) };
+    }
+}
+
 /// Whether a process of this server has that number.
 pub fn is_alive(pid: i32) -> bool {
     // SAFETY: a look at the list of processes.

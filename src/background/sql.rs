@@ -7,10 +7,11 @@ use pgrx::prelude::*;
 use pgrx::{FromDatum, pg_sys};
 
 use super::process;
+use crate::engine::claimed::{self, Claimed};
 use crate::engine::lanes::{self, Waiting};
-use crate::engine::sql_tasks::{self, Claimed};
+use crate::engine::sql_tasks;
 use crate::engine::walks::Lane;
-use crate::model::Executor;
+use crate::model::{Executor, StepNo};
 use crate::statements;
 use crate::store::transaction::{self, Failure};
 use crate::store::{door, has_extension};
@@ -82,7 +83,7 @@ struct Worker {
     /// The role whose handler ran last.
     owner: Option<String>,
     /// How long a task of a step took lately.
-    paces: HashMap<(String, String), Duration>,
+    paces: HashMap<(i64, StepNo), Duration>,
 }
 
 impl Worker {
@@ -92,12 +93,12 @@ impl Worker {
         if tasks.is_empty() {
             return Ok(false);
         }
-        tasks.sort_by(|a, b| step_of(a).cmp(&step_of(b)));
+        tasks.sort_by_key(Claimed::step_key);
         let begun = Clock::now();
         let mut rest = tasks.as_slice();
         while !rest.is_empty() {
             if rest.len() < tasks.len() && begun.elapsed() > PATIENCE {
-                transaction::run(|| door::act(|session| sql_tasks::release(session, rest)))?;
+                transaction::run(|| door::act(|session| claimed::release(session, rest)))?;
                 break;
             }
             let (now, later) = rest.split_at(self.together(rest));
@@ -159,17 +160,19 @@ impl Worker {
         transaction::run(|| {
             // A claim that is lost with the server is only a task that is claimed again.
             process::commit_without_waiting();
-            door::act(|session| sql_tasks::claim(session, lane, self.batch, &self.id))
+            door::act(|session| {
+                claimed::claim(session, lane, self.batch, sql_tasks::GRACE, &self.id)
+            })
         })
     }
 
     /// How many of the tasks share a transaction: those of one step, if it is quick.
     fn together(&self, tasks: &[Claimed]) -> usize {
-        let step = tasks.first().map(step_of);
+        let step = tasks.first().map(Claimed::step_key);
         let is_quick = step
-            .and_then(|(flow, step)| self.paces.get(&(flow.to_owned(), step.to_owned())))
+            .and_then(|step| self.paces.get(&step))
             .is_some_and(|pace| *pace < QUICK);
-        let same = tasks.iter().take_while(|task| Some(step_of(task)) == step);
+        let same = (tasks.iter()).take_while(|task| Some(task.step_key()) == step);
         if is_quick { same.count() } else { 1 }
     }
 
@@ -178,7 +181,11 @@ impl Worker {
         let Some(task) = tasks.first() else { return };
         process::report(Some(&format!(
             "step {} of flow {}, run {}, task {}, attempt {}",
-            task.step_slug, task.flow_slug, task.run_id, task.task_index, task.attempt
+            task.step().slug,
+            task.flow_slug(),
+            task.run_id,
+            task.task_index,
+            task.attempt
         )));
         let spent = match (self.clean_up(task)).and_then(|()| sql_tasks::perform(tasks)) {
             Ok(spent) => spent,
@@ -186,7 +193,7 @@ impl Worker {
                 // The lease ends, and the task is done again.
                 log!(
                     "pgflow sql: step \"{}\" of run \"{}\" was left: {failure}",
-                    task.step_slug,
+                    task.step().slug,
                     task.run_id
                 );
                 return;
@@ -196,8 +203,7 @@ impl Worker {
             self.paces.clear();
         }
         let pace = spent / u32::try_from(tasks.len()).unwrap_or(1);
-        let step = (task.flow_slug.clone(), task.step_slug.clone());
-        self.paces.insert(step, pace);
+        self.paces.insert(task.step_key(), pace);
     }
 
     /// What the handlers of one role leave in the session is not for another one's.
@@ -218,8 +224,4 @@ impl Worker {
             })
         })
     }
-}
-
-fn step_of(task: &Claimed) -> (&str, &str) {
-    (&task.flow_slug, &task.step_slug)
 }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::define::{self, Flow, Opened, StoredStep};
-use super::sql_tasks;
+use super::targets;
 use crate::error::Result;
 use crate::model::document::{self, Document};
 use crate::model::shape::StepShape;
@@ -99,7 +99,7 @@ fn write_all(session: &Session, flow_slug: &str, version: i32, steps: &[StepShap
 }
 
 fn check_targets(flow_slug: &str, steps: &[StepShape]) -> Result<()> {
-    sql_tasks::check_targets(flow_slug, steps, |n| format!("$.steps[{n}].target"))
+    targets::check(flow_slug, steps, |n| format!("$.steps[{n}].target"))
 }
 
 /// Turns the steps of an open version into those of the document, and leaves alone what stays the same.

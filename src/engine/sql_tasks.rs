@@ -7,95 +7,20 @@
 //! rolled back, and each is done by itself.
 
 use std::cell::Cell;
-use std::collections::HashMap;
 use std::time::{Duration, Instant as Clock};
 
-use super::MAX_RUN_LOCKS;
-use super::claim;
+use super::claimed::Claimed;
 use super::define;
-use super::receipt::TaskKey;
-use super::runs::Run;
-use super::settle::{self, Settlement, Verdict};
-use super::walks::Lane;
+use super::settle::{self, Verdict};
 use crate::error::{Error, Result, quoted};
-use crate::model::problem::{Fault, Problem, Problems};
-use crate::model::shape::StepShape;
-use crate::model::{FunctionName, RunId};
+use crate::model::FunctionName;
+use crate::model::problem::Fault;
 use crate::store::handler::{self, Unfit};
 use crate::store::transaction::{self, Failure};
-use crate::store::{Json, KeptJson, Session, door, role};
+use crate::store::{door, role};
 
 /// How many seconds the lease of a task outlasts its step's timeout: the handler is cancelled first.
-const GRACE: i32 = 30;
-
-/// A task that a background worker has claimed.
-pub struct Claimed {
-    pub run_id: RunId,
-    pub flow_slug: String,
-    pub flow_version: i32,
-    pub flow_owner: String,
-    pub step_slug: String,
-    pub task_index: i32,
-    pub attempt: i32,
-    pub input: KeptJson,
-    pub lease: i64,
-}
-
-impl Claimed {
-    pub fn settlement(&self, verdict: Verdict) -> Settlement {
-        Settlement {
-            task: TaskKey {
-                run_id: self.run_id,
-                step_slug: self.step_slug.clone(),
-                task_index: self.task_index,
-            },
-            lease: Some(self.lease),
-            verdict,
-        }
-    }
-}
-
-/// Claims tasks in the name of a background worker; to be called in a transaction.
-pub fn claim(
-    session: &Session,
-    lane: Lane,
-    max_tasks: i32,
-    worker_id: &str,
-) -> Result<Vec<Claimed>> {
-    let request = claim::Request {
-        lane,
-        max_tasks,
-        lease_seconds: None,
-        grace: GRACE,
-        worker_id: Some(worker_id),
-        run_locks: MAX_RUN_LOCKS,
-    };
-    let lacks = || Error::Internal("a claimed task lacks a field".into());
-    let mut owners: HashMap<String, String> = HashMap::new();
-    claim::claim(session, &request)?
-        .iter()
-        .map(|task| {
-            let run_id = task.field(1).ok_or_else(lacks)?;
-            let flow_slug: String = task.field(2).ok_or_else(lacks)?;
-            let flow_owner = match owners.get(&flow_slug) {
-                Some(owner) => owner.clone(),
-                None => define::owner(&flow_slug)?,
-            };
-            owners.insert(flow_slug.clone(), flow_owner.clone());
-            Ok(Claimed {
-                run_id,
-                flow_version: Run::find(run_id)?.definition.version,
-                flow_owner,
-                flow_slug,
-                step_slug: task.field(3).ok_or_else(lacks)?,
-                task_index: task.field(4).ok_or_else(lacks)?,
-                attempt: task.field(5).ok_or_else(lacks)?,
-                input: task.field::<Json>(6).ok_or_else(lacks)?.keep(),
-                lease: task.field(7).ok_or_else(lacks)?,
-            })
-        })
-        .collect()
-}
+pub const GRACE: i32 = 30;
 
 /// Does claimed tasks of one step in one transaction; if anything is wrong with one of them, nothing of it is done, and each
 /// is done by itself. Returns the time spent in handlers.
@@ -131,13 +56,16 @@ enum Undone {
 fn perform_together(tasks: &[Claimed], spent: &Cell<Duration>) -> Undone {
     let refused = Cell::new(false);
     let mut session = None;
-    let mut handler: Option<Handler> = None;
+    let mut handler = None;
     let done = transaction::run(|| {
         let mut batch = Vec::with_capacity(tasks.len());
         for task in tasks {
             let handler = match &handler {
-                Some(handler) if handler.flow_version == task.flow_version => handler,
-                _ => handler.insert(door::act(|_| Handler::of(task))?),
+                Some((step, handler)) if *step == task.step_key() => handler,
+                _ => {
+                    let found = door::act(|_| Handler::of(task))?;
+                    &handler.insert((task.step_key(), found)).1
+                }
             };
             session.get_or_insert_with(|| handler::Session::begin(handler.owner));
             let begun = Clock::now();
@@ -173,18 +101,8 @@ fn fail(task: &Claimed, message: &str) -> std::result::Result<(), Failure> {
     transaction::run(|| door::act(|session| settle::settle(session, &[settlement]).map(drop)))
 }
 
-/// Hands tasks back that were not begun; to be called in a transaction.
-pub fn release(session: &Session, tasks: &[Claimed]) -> Result<()> {
-    let batch: Vec<_> = tasks
-        .iter()
-        .map(|task| task.settlement(Verdict::Release))
-        .collect();
-    settle::settle(session, &batch).map(drop)
-}
-
 /// What does the tasks of a step.
 struct Handler {
-    flow_version: i32,
     owner: handler::Role,
     function: handler::Function,
     /// The seconds it may take.
@@ -193,23 +111,20 @@ struct Handler {
 
 impl Handler {
     fn of(task: &Claimed) -> Result<Self> {
-        let run = Run::find(task.run_id)?;
-        let step = (run.definition.step_no(&task.step_slug))
-            .map(|no| &run.definition.steps[no])
-            .ok_or_else(|| Error::step_not_found(&task.step_slug))?;
-        let owner = owner(&task.flow_slug)?;
-        let function = find(owner, step.target.as_deref().unwrap_or_default())?
+        let owner = owner(task.flow_slug())?;
+        let target = task.step().target.as_deref().unwrap_or_default();
+        let function = find(owner, target)?
             .map_err(|fault| Error::invalid_with_hint(fault.message, fault.hint))?;
         Ok(Self {
-            flow_version: run.definition.version,
             owner,
             function,
-            timeout: step.timeout,
+            timeout: task.step().timeout,
         })
     }
 }
 
-fn owner(flow_slug: &str) -> Result<handler::Role> {
+/// The role that the tasks of a flow are done as.
+pub fn owner(flow_slug: &str) -> Result<handler::Role> {
     let name = define::owner(flow_slug)?;
     role::by_name(&name)?.ok_or_else(|| Error::Denied {
         object: format!("flow {}", quoted(flow_slug)),
@@ -218,7 +133,7 @@ fn owner(flow_slug: &str) -> Result<handler::Role> {
 }
 
 /// The function that a target names; an error when the flow's owner may not have it called.
-fn find(
+pub fn find(
     owner: handler::Role,
     target: &str,
 ) -> Result<std::result::Result<handler::Function, Fault>> {
@@ -245,28 +160,4 @@ fn find(
             ),
         }),
     }
-}
-
-/// Refuses steps of executor `sql` whose functions are not there or not allowed to the flow's owner; `place` names the
-/// target of the step at a position.
-pub fn check_targets(
-    flow_slug: &str,
-    steps: &[StepShape],
-    place: impl Fn(usize) -> String,
-) -> Result<()> {
-    let mut problems = Vec::new();
-    for (n, step) in steps.iter().enumerate() {
-        if step.executor == "sql"
-            && let Err(fault) = find(
-                owner(flow_slug)?,
-                step.target.as_deref().unwrap_or_default(),
-            )?
-        {
-            problems.push(Problem::new(place(n), fault));
-        }
-    }
-    if problems.is_empty() {
-        return Ok(());
-    }
-    Err(define::refuse(&Problems(problems)))
 }

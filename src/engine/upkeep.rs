@@ -63,29 +63,29 @@ pub fn sweep(session: &Session, lane: Lane) -> Result<()> {
 }
 
 /// The queues in which something is due by now, and when the next thing is due in the others.
-pub fn due(session: &Session) -> Result<(Vec<lanes::Open>, Instant)> {
+pub fn due(open: Vec<lanes::Open>, now: Instant) -> (Vec<lanes::Open>, Instant) {
     let mut next = Instant::INFINITY;
     let mut due = Vec::new();
-    for open in lanes::open()? {
+    for open in open {
         match open.waiting {
-            Waiting::Delayed(at) | Waiting::Started(at) if at > session.now => next = min(next, at),
+            Waiting::Delayed(at) | Waiting::Started(at) if at > now => next = min(next, at),
             Waiting::Delayed(_) | Waiting::Started(_) => due.push(open),
             Waiting::Ready => {}
         }
     }
-    Ok((due, next))
+    (due, next)
 }
 
 /// Does everything that is due, once. Returns when there is something to do next.
 pub fn run(session: &Session) -> Result<Option<Instant>> {
-    let (due, mut next) = due(session)?;
+    let (due, mut next) = due(lanes::open()?, session.now);
     for open in &due {
         sweep(session, open.lane())?;
     }
     for part in PARTS {
         next = min(next, (part.run)(session)?.unwrap_or(Instant::INFINITY));
     }
-    let (left, later) = self::due(session)?;
+    let (left, later) = self::due(lanes::open()?, session.now);
     let next = if left.is_empty() {
         min(next, later)
     } else {

@@ -14,6 +14,7 @@ pub mod statement;
 pub mod subtransaction;
 pub mod transaction;
 pub mod value;
+pub mod vault;
 pub mod wake;
 
 #[cfg(any(test, feature = "pg_test"))]

@@ -17,6 +17,15 @@ pub const LOCK_NOT_AVAILABLE: PgSqlErrorCode = PgSqlErrorCode::ERRCODE_LOCK_NOT_
 /// A jsonb or a tuple over the limits of PostgreSQL.
 pub const PROGRAM_LIMIT_EXCEEDED: PgSqlErrorCode = PgSqlErrorCode::ERRCODE_PROGRAM_LIMIT_EXCEEDED;
 
+/// What is no JSON, or none that this database can hold.
+pub const NOT_JSON: &[PgSqlErrorCode] = &[
+    PgSqlErrorCode::ERRCODE_INVALID_TEXT_REPRESENTATION,
+    PgSqlErrorCode::ERRCODE_UNTRANSLATABLE_CHARACTER,
+    PgSqlErrorCode::ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE,
+    PgSqlErrorCode::ERRCODE_STATEMENT_TOO_COMPLEX,
+    PROGRAM_LIMIT_EXCEEDED,
+];
+
 /// Runs `work` in a subtransaction. `Ok(Err(message))` when it failed with an expected code and was undone.
 pub fn attempt<T>(
     expected: &[PgSqlErrorCode],

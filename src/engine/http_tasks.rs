@@ -1,0 +1,162 @@
+//! The tasks of executor `http`: claimed by a background worker and sent to the endpoint that their step names.
+//!
+//! A claim commits before a request is sent, and an answer is settled like the result of any worker, so no transaction is
+//! open while a request is under way. What [`crate::http`] answers is all that is known of it.
+
+use super::claimed::Claimed;
+use super::define;
+use super::settle::{self, Settlement, Verdict};
+use crate::error::{Error, Result, quoted};
+use crate::http::headers::Task;
+use crate::http::{self, Answer, Call, Secret};
+use crate::statements;
+use crate::store::subtransaction::{self, NOT_JSON};
+use crate::store::{Json, Session, role, vault};
+
+statements! {
+    HTTP_BODY = "http_body.sql",
+    HTTP_SECRETS = "http_secrets.sql",
+    PUT_HTTP_SECRETS = "put_http_secrets.sql",
+    DELETE_HTTP_SECRETS = "delete_http_secrets.sql",
+    JSON_OF_TEXT = "json_of_text.sql",
+}
+
+/// How many seconds the lease of a task outlasts its step's timeout: for its turn at its host, and for its answer.
+pub const GRACE: i32 = 60;
+
+/// How many secrets there may be at once.
+const MOST_SECRETS: usize = 4;
+
+/// The request for a claimed task; to be called in a transaction.
+pub fn call(task: &Claimed, id: u64) -> Result<Call> {
+    let step = task.step();
+    let body = HTTP_BODY
+        .first(
+            &[
+                &task.run_id,
+                &task.flow_slug(),
+                &step.slug,
+                &task.task_index,
+                &task.attempt,
+                &task.input.json(),
+                &task.lease,
+                &task.lease_expires_at,
+            ],
+            |row| row.get::<String>(1),
+        )?
+        .ok_or_else(|| Error::Internal("a task has no text".into()))?;
+    let secrets = secrets(task.flow_slug())?;
+    let parts = Task {
+        run_id: task.run_id,
+        flow_slug: task.flow_slug(),
+        step_slug: &step.slug,
+        task_index: task.task_index,
+        attempt: task.attempt,
+    };
+    Ok(Call {
+        id,
+        url: step.target.clone().unwrap_or_default(),
+        headers: parts.headers(&secrets, std::time::SystemTime::now(), &body),
+        body,
+        timeout: std::time::Duration::from_secs(u64::try_from(step.timeout).unwrap_or(0)),
+    })
+}
+
+/// Settles answered tasks. An accepted one stays as it is: its result comes from outside.
+pub fn settle(session: &Session, answered: &[(Claimed, Answer)]) -> Result<()> {
+    let mut batch = Vec::with_capacity(answered.len());
+    for (task, answer) in answered {
+        batch.extend(settlement(task, answer)?);
+    }
+    if batch.is_empty() {
+        return Ok(());
+    }
+    settle::settle(session, &batch).map(drop)
+}
+
+fn settlement(task: &Claimed, answer: &Answer) -> Result<Option<Settlement>> {
+    let verdict = match answer {
+        Answer::Accepted => return Ok(None),
+        Answer::Output(text) => match output(text)? {
+            Ok(json) => Verdict::Complete(Some(json)),
+            Err(reason) => Verdict::Fail {
+                message: format!("the response is no output: {reason}"),
+                retryable: false,
+                retry_after: None,
+            },
+        },
+        Answer::Failed {
+            message,
+            retryable,
+            retry_after,
+        } => Verdict::Fail {
+            message: message.clone(),
+            retryable: *retryable,
+            retry_after: *retry_after,
+        },
+    };
+    Ok(Some(task.settlement(verdict)))
+}
+
+/// The client has checked the text; what a database in another encoding does not take is found here.
+fn output(text: &str) -> Result<std::result::Result<Json, String>> {
+    let text = text.to_owned();
+    subtransaction::attempt(NOT_JSON, || {
+        JSON_OF_TEXT
+            .first(&[&text], |row| row.get::<Json>(1))?
+            .ok_or_else(|| Error::Internal("a value is gone".into()))
+    })
+}
+
+/// Gives a flow, or all flows that have none of their own, secrets; none takes them away.
+pub fn set_secrets(session: &Session, flow_slug: Option<&str>, secrets: &[String]) -> Result<()> {
+    match flow_slug {
+        Some(flow_slug) => define::check_owner(session, flow_slug)?,
+        None if role::is_superuser(session.caller) => {}
+        None => {
+            return Err(Error::Denied {
+                object: "the secrets of all flows".into(),
+                detail: "They are set by superusers.".into(),
+            });
+        }
+    }
+    if secrets.len() > MOST_SECRETS {
+        return Err(Error::invalid_with_hint(
+            format!("{} secrets are too many", secrets.len()),
+            format!("There may be {MOST_SECRETS} at once."),
+        ));
+    }
+    for secret in secrets {
+        http::check_secret(secret)
+            .map_err(|fault| Error::invalid_with_hint(fault.message, fault.hint))?;
+    }
+    if secrets.is_empty() {
+        return DELETE_HTTP_SECRETS.execute(&[&flow_slug]);
+    }
+    PUT_HTTP_SECRETS.execute(&[&flow_slug, &secrets.to_vec(), &session.now])
+}
+
+/// What requests of a flow are signed with: its secrets in the table, else those in Supabase Vault under the name
+/// `pgflow_http_<flow>`, else those for all flows, in the table or under `pgflow_http`.
+fn secrets(flow_slug: &str) -> Result<Vec<Secret>> {
+    let mut texts = HTTP_SECRETS
+        .first(&[&flow_slug], |row| row.get::<Vec<String>>(1))?
+        .unwrap_or_default();
+    if texts.is_empty() {
+        texts = vault::secrets(&format!("pgflow_http_{flow_slug}"))?;
+    }
+    if texts.is_empty() {
+        texts = vault::secrets("pgflow_http")?;
+    }
+    texts
+        .iter()
+        .map(|text| {
+            Secret::parse(text).map_err(|fault| {
+                Error::invalid_with_hint(
+                    format!("a secret of flow {} is malformed", quoted(flow_slug)),
+                    fault.hint,
+                )
+            })
+        })
+        .collect()
+}
