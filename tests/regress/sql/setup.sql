@@ -169,6 +169,12 @@ create procedure t.due(run uuid, step text default null) language sql as $$
   where run_id = run and status = 'delayed' and step_slug = coalesce(step, step_slug);
 $$;
 
+-- What the background worker does. When it is needed next depends on what other files have left behind.
+create procedure t.upkeep() language plpgsql as $$
+begin
+  perform pgflow.run_upkeep();
+end $$;
+
 -- As if the run had been and gone fifty years ago; its id says so too. Returns the new one.
 create function t.age(run uuid) returns uuid language plpgsql as $$
 declare
