@@ -38,6 +38,7 @@ extension_sql_file!(
     name = "runtime",
     requires = ["definitions"]
 );
+extension_sql_file!("../sql/events.sql", name = "events", requires = ["runtime"]);
 // `held` calls `run_key`.
 extension_sql_file!(
     "../sql/views.sql",

@@ -23,7 +23,8 @@
 //! 1. Table `runs`: ROW EXCLUSIVE by everything that makes or moves a run, SHARE ROW EXCLUSIVE by `delete_flow`.
 //! 2. The row of `flows`, then of `flow_versions`: by who defines, and by the first run of a version.
 //! 3. The advisory locks of runs, in the order of their keys, at most [`MAX_RUN_LOCKS`] in a call.
-//! 4. Rows: `live_tasks`, `step_tasks`, `step_states`, `runs`.
+//! 4. The advisory locks of events: by their senders, one each; by steps that begin to wait, shared and only if free.
+//! 5. Rows: `live_tasks`, `step_tasks`, `step_states`, `runs`, `events`.
 //!
 //! Calls that only complete tasks of a large map share its run's lock ([`counting`]), and meet each other at live rows,
 //! in the order of their keys; everything else holds it alone.
@@ -53,11 +54,13 @@ pub mod define_flow;
 pub mod definitions;
 pub mod delete_flow;
 pub mod event;
+pub mod events;
 pub mod extend;
 pub mod fate;
 pub mod flow_graph;
 pub mod fork_run;
 pub mod gather;
+pub mod kept_events;
 pub mod observe;
 pub mod prune_runs;
 pub mod receipt;
@@ -65,9 +68,11 @@ pub mod results;
 pub mod retry_run;
 pub mod run_flow;
 pub mod runs;
+pub mod send_event;
 pub mod settle;
 pub mod start;
 pub mod start_step;
+pub mod timers;
 pub mod walks;
 
 /// How many run locks one call may hold: the server's lock table is finite.

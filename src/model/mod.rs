@@ -9,6 +9,7 @@ pub mod retry;
 mod run_id;
 pub mod shape;
 pub mod slug;
+pub mod timer;
 
 pub use definition::{Definition, Executor, Resort, Step, StepNo, StepType};
 pub use run_id::RunId;

@@ -9,6 +9,7 @@ use super::domain::{self, EXECUTOR, START_MODE, STEP_TYPE, WHEN};
 use super::graph;
 use super::problem::{Fault, Problem};
 use super::slug;
+use super::timer;
 use crate::error::quoted;
 
 /// The most steps and deps a version may have.
@@ -201,7 +202,13 @@ impl StepShape {
             "sql" => "a function",
             "http" => "a URL",
             "flow" => "a flow slug",
-            _ => return Ok(()),
+            executor => {
+                return match (executor, self.target.as_deref()) {
+                    ("external", Some(name)) => domain::event(name),
+                    ("timer", Some(target)) => timer::check_target(self, target),
+                    _ => Ok(()),
+                };
+            }
         };
         match self.target.as_deref() {
             None | Some("") => Err(Fault::new(

@@ -49,10 +49,15 @@ impl Instant {
         }
     }
 
+    const MICROS_1970_TO_2000: i64 = 946_684_800_000_000;
+
     /// Microseconds since 1970-01-01 UTC.
     pub fn unix_micros(self) -> i64 {
-        const MICROS_1970_TO_2000: i64 = 946_684_800_000_000;
-        self.0.saturating_add(MICROS_1970_TO_2000)
+        self.0.saturating_add(Self::MICROS_1970_TO_2000)
+    }
+
+    pub fn from_unix_micros(micros: i64) -> Self {
+        Self(micros.saturating_sub(Self::MICROS_1970_TO_2000))
     }
 
     /// Milliseconds since 1970-01-01 UTC, as a version 7 UUID counts them; 0 for what lies before.

@@ -2,6 +2,8 @@
 -- The table of runs is locked by the caller: nobody else makes or moves a run.
 with live_tasks as (
   delete from pgflow.live_tasks where run_id = any (array(select run_id from pgflow.runs where flow_slug = $1))
+), event_waiters as (
+  delete from pgflow.event_waiters where run_id = any (array(select run_id from pgflow.runs where flow_slug = $1))
 ), step_tasks as (
   delete from pgflow.step_tasks where run_id = any (array(select run_id from pgflow.runs where flow_slug = $1))
 ), step_states as (
