@@ -25,6 +25,9 @@ from (values
   ('update pgflow.step_states set remaining_deps = 0 where flow_slug = ''integrity'' and step_slug = ''b'''),
   ('update pgflow.step_states set status = ''pending'', finished_at = null where flow_slug = ''integrity'' and step_slug = ''a'''),
   ('update pgflow.runs set status = ''completed'', finished_at = clock_timestamp() where flow_slug = ''integrity'''),
+  ('delete from pgflow.event_waiters'),
+  ('update pgflow.event_waiters set name = name || ''?'''),
+  ('insert into pgflow.event_waiters select run_id, ''a'', 0, 0, ''e'', null, ''infinity'' from pgflow.runs where flow_slug = ''integrity'''),
   ('delete from pgflow.live_tasks where run_id in (select run_id from pgflow.runs where flow_slug = ''integrity'')'),
   ('delete from pgflow.step_states where flow_slug = ''integrity'' and step_slug = ''b'''),
   ('delete from pgflow.step_tasks where flow_slug = ''integrity'' and step_slug = ''m'' and task_index = 1')) v (damage);

@@ -135,10 +135,10 @@ select status, output from t.run(:'run');
 -- More runs wait than one call may lock: the first thousand are settled, the others by whoever sweeps their queue.
 select count(pgflow.run_flow('events', key => 'many')) from generate_series(1, 1005);
 select pgflow.send_event('paid', '1', 'many');
-select status, count(*) from pgflow.step_states join pgflow.runs using (run_id) where key = 'many' and step_slug = 'paid' group by 1 order by 1;
+select s.status, count(*) from pgflow.step_states s join pgflow.runs r using (run_id) where key = 'many' and step_slug = 'paid' group by 1 order by 1;
 select is_open from pgflow.events where key = 'many';
 select count(*) from pgflow.claim_step_tasks('events', 10);
-select status, count(*) from pgflow.step_states join pgflow.runs using (run_id) where key = 'many' and step_slug = 'paid' group by 1 order by 1;
+select s.status, count(*) from pgflow.step_states s join pgflow.runs r using (run_id) where key = 'many' and step_slug = 'paid' group by 1 order by 1;
 -- Who starts later has no part in it, though it is still open.
 select pgflow.run_flow('events', key => 'many') as run \gset
 select * from t.steps(:'run');

@@ -27,7 +27,7 @@ select pgflow.run_flow('timer_now') as run \gset
 select status, (output ->> 'b')::timestamptz = created_at as at_once from pgflow.runs where run_id = :'run';
 -- But not before its run starts.
 select pgflow.run_flow('timer_now', start_at => now() + interval '1 hour') as run \gset
-select status, lease_expires_at = start_at as at_start from pgflow.live_tasks t join pgflow.runs r using (run_id, flow_slug) where run_id = :'run';
+select r.status, lease_expires_at = start_at as at_start from pgflow.live_tasks t join pgflow.runs r using (run_id) where run_id = :'run';
 
 -- The time stands in the input.
 call t.flow('timer_at', '[{"step_slug": "a", "executor": "timer", "target": "/run/remind_at", "when_exhausted": "skip"}]');
@@ -38,14 +38,16 @@ begin
   return coalesce((select 'due ' || case when lease_expires_at > now() + interval '1 year' then lease_expires_at::text
                                          else (lease_expires_at - created_at)::text end
                    from pgflow.live_tasks join pgflow.runs using (run_id) where run_id = run),
-                  (select coalesce(error_message, status || ' ' || output) from pgflow.step_states where run_id = run));
+                  (select coalesce(s.error_message, case when (s.output #>> '{}')::timestamptz = r.created_at then 'over at once'
+                                                         else s.status || ' ' || s.output end)
+                   from pgflow.step_states s join pgflow.runs r using (run_id) where run_id = run));
 end $$;
-select value, t.timer(jsonb_build_object('remind_at', value)) from jsonb_array_elements('[
+select left(value::text, 45) as value, t.timer(jsonb_build_object('remind_at', value)) from jsonb_array_elements('[
   "2999-12-24T18:00:00Z", "2999-12-24T18:00:00.5+01:00", "2999-12-24 18:00:00-05", "2999-12-24T18:00", "9999-12-31T23:59:59Z",
   "2001-01-01T00:00:00Z", "0000-01-01T00:00:00Z", 0, 5, 0.25, 1e2,
   null, "", "tomorrow", "2999-12-24", "18:00:00", "2999-02-29T00:00:00Z", "2999-12-24T18:00:00+01:00[Europe/Paris]", "infinity",
   -1, 1e400, 1581120001, true, {"at": 5}, [5]]');
-select t.timer('{}'), t.timer('[]'), t.timer('"x"'), t.timer('null');
+select value, left(t.timer(value), 70) from jsonb_array_elements('[{}, [], "x", null]');
 select left(t.timer(jsonb_build_object('remind_at', repeat('x', 1000000))), 80);
 -- As PostgreSQL writes it itself.
 select t.timer(jsonb_build_object('remind_at', '2999-01-01 00:00:00+02'::timestamptz));
@@ -81,7 +83,8 @@ create function t.deep(output jsonb) returns text language plpgsql as $$
 declare
   run uuid := pgflow.run_flow('timer_deep');
 begin
-  perform pgflow.complete_step(run, 'fetch', output);
+  perform t.claim('timer_deep');
+  perform t.complete(run, 'fetch', output);
   return coalesce((select 'due ' || lease_expires_at from pgflow.live_tasks where run_id = run),
                   (select error_message from pgflow.step_states where run_id = run and step_slug = 't'));
 end $$;
