@@ -48,6 +48,7 @@ extension_sql_file!(
 );
 extension_sql_file!("../sql/queues.sql", name = "queues", requires = ["runtime"]);
 extension_sql_file!("../sql/http.sql", name = "http", requires = ["runtime"]);
+extension_sql_file!("../sql/events.sql", name = "events", requires = ["runtime"]);
 // `held` calls `run_key`.
 extension_sql_file!(
     "../sql/views.sql",

@@ -11,6 +11,9 @@ static WORKER_DATABASES: GucSetting<Option<CString>> =
     GucSetting::<Option<CString>>::new(Some(c"*"));
 static WORKERS_PER_DATABASE: GucSetting<i32> = GucSetting::<i32>::new(2);
 
+/// Seconds; see [`event_retention`].
+static EVENT_RETENTION: GucSetting<i32> = GucSetting::<i32>::new(7 * 86_400);
+
 static HTTP_ALLOWED_HOSTS: GucSetting<Option<CString>> =
     GucSetting::<Option<CString>>::new(Some(c""));
 static HTTP_MAX_REQUESTS: GucSetting<i32> = GucSetting::<i32>::new(200);
@@ -93,6 +96,17 @@ pub fn register() {
         250 * 1024,
         GucFlags::UNIT_KB,
     );
+    // Set by the server's configuration only: a role that could stretch it would take events that others rely on to
+    // be gone.
+    integer(
+        c"pgflow.event_retention",
+        c"How long events are kept for steps that begin to wait later.",
+        c"0 keeps none.",
+        &EVENT_RETENTION,
+        0,
+        i32::MAX,
+        GucFlags::UNIT_S,
+    );
     crate::store::reserve_settings_prefix();
 }
 
@@ -112,6 +126,11 @@ pub fn worker_databases() -> Databases {
 
 pub fn workers_per_database() -> usize {
     usize::try_from(WORKERS_PER_DATABASE.get()).unwrap_or(0)
+}
+
+/// For how many seconds events are kept for steps that begin to wait later; 0 for not at all.
+pub fn event_retention() -> i32 {
+    EVENT_RETENTION.get()
 }
 
 /// What the HTTP client is to keep to. A list of hosts that cannot be read allows none, and is told of.

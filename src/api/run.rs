@@ -4,7 +4,7 @@ use pgrx::prelude::*;
 
 use super::arguments::{no_nulls, required};
 use crate::engine::{
-    cancel_run, complete_step, fork_run, receipt, retry_run, run_flow, start_step,
+    cancel_run, complete_step, fork_run, receipt, retry_run, run_flow, send_event, start_step,
 };
 use crate::error::{Error, Result};
 use crate::model::RunId;
@@ -112,6 +112,24 @@ fn complete_step(
             required("step_slug", step_slug)?,
             output,
         )?)
+    })
+}
+
+/// Completes every external step that waits for an event, and returns how many.
+#[pg_extern(schema = "pgflow")]
+#[search_path(pg_catalog, pg_temp)]
+fn send_event(
+    name: Option<&str>,
+    payload: default!(Option<Json>, "'null'"),
+    key: default!(Option<&str>, "NULL"),
+) -> i64 {
+    enter(|session| {
+        let request = send_event::Request {
+            name: required("name", name)?,
+            payload,
+            key,
+        };
+        send_event::send_event(session, &request)
     })
 }
 

@@ -84,8 +84,9 @@ pub extern "C-unwind" fn pgflow_main(database: pg_sys::Datum) {
 /// Sees to what is due in each queue. Returns when the next is due.
 fn look_after_queues(requests: &mut Requests) -> Result<Instant, Failure> {
     let open = act("looking for what is due", |_| lanes::open())?;
-    requests.look_after(&open)?;
-    let (due, mut next) = upkeep::due(open, Instant::now());
+    let room = requests.look_after(&open)?;
+    let (due, next) = upkeep::due(open, Instant::now());
+    let mut next = min(next, room);
     for open in &due {
         let sweep = act(&format!("queue {}", open.queue), |session| {
             upkeep::sweep(session, open.lane())

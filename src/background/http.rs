@@ -13,12 +13,13 @@ use super::process;
 use crate::engine::claimed::{self, Claimed};
 use crate::engine::http_tasks;
 use crate::engine::lanes::{Open, Waiting};
+use crate::engine::limits;
 use crate::engine::settle::{self, Verdict};
 use crate::http::{self, Answer, Call, Client};
 use crate::model::Executor;
 use crate::settings;
 use crate::store::transaction::{self, Failure};
-use crate::store::{Session, door};
+use crate::store::{Instant, Session, door};
 
 /// How many answers one transaction settles, and how many tasks one claims.
 const BATCH: usize = 200;
@@ -60,16 +61,18 @@ impl Requests {
         });
     }
 
-    /// Settles what was answered, and makes calls of what is ready in these queues.
-    pub fn look_after(&mut self, lanes: &[Open]) -> Result<(), Failure> {
+    /// Settles what was answered, and makes calls of what is ready in these queues. Returns when to look again, if what is
+    /// ready is held back.
+    pub fn look_after(&mut self, lanes: &[Open]) -> Result<Instant, Failure> {
+        let mut next = Instant::INFINITY;
         self.settle_answers();
         for lane in lanes {
             let is_ours = lane.executor == Executor::Http && lane.waiting == Waiting::Ready;
             if is_ours && !self.full.contains(&lane.queue) {
-                self.call_from(lane)?;
+                next = next.min(self.call_from(lane)?);
             }
         }
-        Ok(())
+        Ok(next)
     }
 
     fn settle_answers(&mut self) {
@@ -98,10 +101,10 @@ impl Requests {
         }
     }
 
-    fn call_from(&mut self, lane: &Open) -> Result<(), Failure> {
+    fn call_from(&mut self, lane: &Open) -> Result<Instant, Failure> {
         let room = with_client(|client| client.room())?.min(BATCH);
         let Some(most) = i32::try_from(room).ok().filter(|most| *most > 0) else {
-            return Ok(());
+            return Ok(Instant::INFINITY);
         };
         let tasks = act("claiming for HTTP", |session| {
             claimed::claim(
@@ -112,6 +115,12 @@ impl Requests {
                 &self.worker_id,
             )
         })?;
+        if tasks.is_empty() {
+            let room = act("asking for room", |session| {
+                limits::next_room(session, &lane.queue)
+            })?;
+            return Ok(room.unwrap_or(Instant::INFINITY));
+        }
         let mut handed_back = Vec::new();
         for task in tasks {
             self.next += 1;
@@ -127,12 +136,13 @@ impl Requests {
             }
         }
         if handed_back.is_empty() {
-            return Ok(());
+            return Ok(Instant::INFINITY);
         }
         self.full.insert(lane.queue.clone());
         act("handing back what has to wait", |session| {
             claimed::release(session, &handed_back)
-        })
+        })?;
+        Ok(Instant::INFINITY)
     }
 }
 

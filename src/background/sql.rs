@@ -9,12 +9,13 @@ use pgrx::{FromDatum, pg_sys};
 use super::process;
 use crate::engine::claimed::{self, Claimed};
 use crate::engine::lanes::{self, Waiting};
+use crate::engine::limits;
 use crate::engine::sql_tasks;
 use crate::engine::walks::Lane;
 use crate::model::{Executor, StepNo};
 use crate::statements;
 use crate::store::transaction::{self, Failure};
-use crate::store::{door, has_extension};
+use crate::store::{Instant, door, has_extension};
 
 statements! {
     CLOSE_CURSORS = "close_cursors.sql",
@@ -34,8 +35,8 @@ const PATIENCE: Duration = Duration::from_millis(50);
 const REMEMBERED: usize = 1000;
 /// After so many batches of one queue it looks for others.
 const BATCHES: u32 = 8;
-/// It is woken when there is something to do; this is how often it looks whether it still has a main.
-const LONGEST_SLEEP: Duration = Duration::from_secs(5);
+/// It is woken when there is something to do; this is how often it looks whether it still has a main, in seconds.
+const LONGEST_SLEEP: f64 = 5.0;
 const PAUSE_AFTER_FAILURE: Duration = Duration::from_secs(1);
 
 #[pg_guard]
@@ -53,16 +54,17 @@ pub extern "C-unwind" fn pgflow_sql(database: pg_sys::Datum) {
         batch: 1,
         queue: None,
         batches: 0,
+        seen: Vec::new(),
         owner: None,
         paces: HashMap::new(),
     };
     while process::is_alive(main) {
         process::heed_signals();
         match worker.work() {
-            Ok(true) => {}
-            Ok(false) => {
+            Ok(None) => {}
+            Ok(Some(next)) => {
                 process::report(None);
-                process::sleep(LONGEST_SLEEP, None);
+                process::sleep_until(next, None);
             }
             Err(failure) => {
                 log!("pgflow sql: {failure}");
@@ -80,6 +82,8 @@ struct Worker {
     /// The queue that it took tasks from last, and how many batches.
     queue: Option<String>,
     batches: u32,
+    /// The queues that had tasks ready when it looked last.
+    seen: Vec<String>,
     /// The role whose handler ran last.
     owner: Option<String>,
     /// How long a task of a step took lately.
@@ -87,11 +91,11 @@ struct Worker {
 }
 
 impl Worker {
-    /// Does some tasks. False if there were none.
-    fn work(&mut self) -> Result<bool, Failure> {
+    /// Does some tasks. If there were none, returns when to look again.
+    fn work(&mut self) -> Result<Option<Instant>, Failure> {
         let mut tasks = self.claim()?;
         if tasks.is_empty() {
-            return Ok(false);
+            return self.next_room().map(Some);
         }
         tasks.sort_by_key(Claimed::step_key);
         let begun = Clock::now();
@@ -111,7 +115,7 @@ impl Worker {
         } else {
             1
         };
-        Ok(true)
+        Ok(None)
     }
 
     /// Claims from the queue it is at, or from the next one that has tasks.
@@ -141,6 +145,7 @@ impl Worker {
         if let Some(last) = &self.queue {
             queues.sort_unstable_by_key(|queue| (queue <= last, queue.clone()));
         }
+        self.seen.clone_from(&queues);
         for queue in queues {
             let tasks = self.claim_from(&queue)?;
             if !tasks.is_empty() {
@@ -150,6 +155,19 @@ impl Worker {
             }
         }
         Ok(Vec::new())
+    }
+
+    /// When queues that have tasks ready but hand out none of them may do so again.
+    fn next_room(&self) -> Result<Instant, Failure> {
+        transaction::run(|| {
+            door::act(|session| {
+                let mut next = session.now.plus_seconds(LONGEST_SLEEP);
+                for queue in &self.seen {
+                    next = next.min(limits::next_room(session, queue)?.unwrap_or(next));
+                }
+                Ok(next)
+            })
+        })
     }
 
     fn claim_from(&self, queue: &str) -> Result<Vec<Claimed>, Failure> {

@@ -13,7 +13,7 @@
 use std::collections::HashMap;
 use std::rc::Rc;
 
-use super::start;
+use super::{events, start};
 use crate::error::Result;
 use crate::model::{Definition, RunId, Step, StepNo, StepType};
 use crate::statements;
@@ -293,6 +293,7 @@ impl<'s> Advance<'s> {
     fn fail_runs(&mut self) -> Result<()> {
         let mut ids = Vec::new();
         let mut messages = Vec::new();
+        let mut waiting = Vec::new();
         for run in &mut self.runs {
             if let Some(message) = &run.failure
                 && run.status != "failed"
@@ -300,9 +301,13 @@ impl<'s> Advance<'s> {
                 ids.push(run.id);
                 messages.push(Some(message.clone()));
                 run.status = "failed";
+                if run.definition.waits_for_events {
+                    waiting.push(run.id);
+                }
             }
         }
-        end_runs(self.session, "failed", &ids, &messages)
+        end_runs(self.session, "failed", &ids, &messages)?;
+        events::end_waits_of_runs(&waiting)
     }
 
     fn close_runs(&mut self) -> Result<()> {

@@ -11,6 +11,7 @@
 
 use rand::Rng;
 
+use super::events;
 use super::receipt::TaskKey;
 use super::settle::{self, Settlement, Verdict};
 use super::walks::{self, Lane};
@@ -263,7 +264,7 @@ fn with_own_input(session: &Session, task: &Taken) -> Result<Option<Composite<Cl
                 retryable: false,
                 retry_after: None,
             });
-            if !settle_without_waiting(session, failure)? {
+            if !settle_without_waiting(session, failure, false)? {
                 settle::settle_unlocked(session, &[settlement(Verdict::Release)])?;
             }
             Ok(None)
@@ -273,7 +274,10 @@ fn with_own_input(session: &Session, task: &Taken) -> Result<Option<Composite<Cl
 
 /// Ends the attempts whose lease ran out. Returns whether some of their tasks are due again.
 fn expire(session: &Session, request: &Request, walks: &walks::Start) -> Result<bool> {
-    let again = take_expired(session, request, walks, request.max_tasks, false)?;
+    let again: Vec<_> = take_expired(session, request, walks, request.max_tasks, false)?
+        .into_iter()
+        .map(|(settlement, _)| settlement)
+        .collect();
     if !again.is_empty() {
         // No step ends, so no run's lock is needed; the live rows are ours.
         settle::settle_unlocked(session, &again)?;
@@ -282,19 +286,20 @@ fn expire(session: &Session, request: &Request, walks: &walks::Start) -> Result<
     let most = request
         .max_tasks
         .min(i32::try_from(request.run_locks).unwrap_or(i32::MAX));
-    for settlement in take_expired(session, request, walks, most, true)? {
-        settle_without_waiting(session, settlement)?;
+    for (settlement, is_external) in take_expired(session, request, walks, most, true)? {
+        settle_without_waiting(session, settlement, is_external)?;
     }
     Ok(!again.is_empty())
 }
 
+/// Takes expired attempts, and says of each whether it is at an external step.
 fn take_expired(
     session: &Session,
     request: &Request,
     walks: &walks::Start,
     most: i32,
     last_attempts: bool,
-) -> Result<Vec<Settlement>> {
+) -> Result<Vec<(Settlement, bool)>> {
     TAKE_EXPIRED_TASKS.query(
         &[
             &request.lane.queue,
@@ -304,7 +309,7 @@ fn take_expired(
             &walks.leased,
         ],
         |row| {
-            Ok(Settlement {
+            let settlement = Settlement {
                 task: TaskKey {
                     run_id: row.get(1)?,
                     step_slug: row.get(2)?,
@@ -315,13 +320,18 @@ fn take_expired(
                     Some(due) => Verdict::Complete(Some(due)),
                     None => Verdict::Expire,
                 },
-            })
+            };
+            Ok((settlement, row.get(6)?))
         },
     )
 }
 
 /// Settles a task of ours if that needs no lock that someone else holds; else leaves everything as it was.
-fn settle_without_waiting(session: &Session, settlement: Settlement) -> Result<bool> {
+fn settle_without_waiting(
+    session: &Session,
+    settlement: Settlement,
+    is_external: bool,
+) -> Result<bool> {
     let run_id = settlement.task.run_id;
     let settled = subtransaction::attempt(&[LOCK_NOT_AVAILABLE], || {
         if !lock::try_lock_run(run_id) {
@@ -329,7 +339,14 @@ fn settle_without_waiting(session: &Session, settlement: Settlement) -> Result<b
         }
         // The end of a step may end its run, which touches every live task of it.
         LOCK_RUN_NOWAIT.execute(&[&run_id])?;
-        settle::settle_locked(session, &[settlement])?;
+        let settlement = if is_external {
+            events::overdue(session, settlement)?
+        } else {
+            Some(settlement)
+        };
+        if let Some(settlement) = settlement {
+            settle::settle_locked(session, &[settlement])?;
+        }
         Ok(true)
     })?;
     Ok(settled.unwrap_or(false))

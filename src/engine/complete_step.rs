@@ -4,8 +4,29 @@ use super::receipt::{Receipt, TaskKey};
 use super::runs::Run;
 use super::settle::{self, Settlement, Verdict};
 use crate::error::{Error, Result, quoted};
-use crate::model::{RunId, StepType};
-use crate::store::{Json, Session, lock};
+use crate::model::{Definition, RunId, StepNo, StepType};
+use crate::store::{Json, Session, lock, role};
+
+/// Who completes a step: the role in force and, behind an API gateway, on whose behalf it calls.
+pub struct Completer {
+    pub role: String,
+    pub on_behalf_of: Option<String>,
+}
+
+impl Completer {
+    pub fn of(session: &Session) -> Result<Self> {
+        Ok(Self {
+            role: role::name(session.caller),
+            on_behalf_of: role::created_for()?,
+        })
+    }
+
+    /// Whether they may complete a step from outside: now, or by an event that they sent before.
+    pub fn may_complete(&self, _definition: &Definition, _step: StepNo) -> bool {
+        // Whoever may call the functions.
+        true
+    }
+}
 
 pub fn complete_step(
     session: &Session,

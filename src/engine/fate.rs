@@ -76,7 +76,9 @@ pub fn decide(advance: &Advance, batch: &[Settlement], live: &[Live]) -> Result<
                     );
                     Fate::Retried(advance.session.now.plus_seconds(seconds))
                 }
-                Verdict::Fail { message, .. } => exhausted(message.clone()),
+                Verdict::Fail { message, .. } | Verdict::Reject(message) => {
+                    exhausted(message.clone())
+                }
             }
         })
         .collect())

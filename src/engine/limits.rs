@@ -449,7 +449,6 @@ pub fn task_ended(queue: &str) {
 
 /// When to ask a queue again whose limits hold tasks back: when its window has room again, or soon, if the last claim of this
 /// backend found somebody else claiming. `None` when nothing but the end of a running task makes room, or there is room.
-#[allow(dead_code)] // asked by background workers
 pub fn next_room(session: &Session, queue: &str) -> Result<Option<Instant>> {
     let was_busy = MEMORY.with_borrow_mut(|memory| memory.busy.remove(queue));
     let limits = LIMITS.first(&[&queue], Limits::read)?;

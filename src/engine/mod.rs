@@ -24,8 +24,9 @@
 //! 2. The row of `flows`, then of `flow_versions`: by who defines, and by the first run of a version. Rows of `schedules`
 //!    come after that of `flows`; a tick, which has them first, waits for no version.
 //! 3. The advisory locks of runs, in the order of their keys, at most [`MAX_RUN_LOCKS`] in a call.
-//! 4. Rows: `live_tasks`, `step_tasks`, `step_states`, `runs`, `run_deadlines`. Who sweeps deadlines or prunes has the
-//!    last two the other way round, and waits for nobody.
+//! 4. The advisory locks of events: by their senders, one each; by steps that begin to wait, shared and only if free.
+//! 5. Rows: `live_tasks`, `step_tasks`, `step_states`, `runs`, `events`, `run_deadlines`. Who sweeps deadlines or prunes has
+//!    `run_deadlines` before `runs`, and waits for nobody.
 //!
 //! A claim of a limited queue takes the row of `queues` before its live rows, if nobody has it ([`limits`]).
 //!
@@ -59,12 +60,14 @@ pub mod define_flow;
 pub mod definitions;
 pub mod delete_flow;
 pub mod event;
+pub mod events;
 pub mod extend;
 pub mod fate;
 pub mod flow_graph;
 pub mod fork_run;
 pub mod gather;
 pub mod http_tasks;
+pub mod kept_events;
 pub mod lanes;
 pub mod limits;
 pub mod observe;
@@ -79,11 +82,13 @@ pub mod run_timeouts;
 pub mod runs;
 pub mod schedule_flow;
 pub mod schedules;
+pub mod send_event;
 pub mod settle;
 pub mod sql_tasks;
 pub mod start;
 pub mod start_step;
 pub mod targets;
+pub mod timers;
 pub mod upkeep;
 pub mod walks;
 pub mod workers;

@@ -10,7 +10,7 @@ use std::rc::Rc;
 use super::advance::{Advance, MovingRun, RunNo};
 use super::counting::LARGE_MAP;
 use super::runs::{self, Run};
-use super::start::Tasks;
+use super::start::{self, Tasks};
 use super::{gather, run_timeouts, walks};
 use crate::error::{Error, Result};
 use crate::model::{RunId, StepNo, StepType};
@@ -107,12 +107,15 @@ fn requeue(advance: &mut Advance, steps: &[(RunNo, StepNo)]) -> Result<()> {
         .into_iter()
         .collect();
     let mut gathered = Vec::new();
+    let mut started = Vec::new();
     for step in steps {
         if !queued.contains(&of(step).slug) {
             gathered.push(*step);
             continue;
         }
         advance.step_started(step.0, step.1);
+        started.push(*step);
     }
+    start::under_way(advance, &started)?;
     gather::complete(advance, &gathered)
 }

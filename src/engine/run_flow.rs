@@ -28,7 +28,7 @@ statements! {
 pub const MAX_PAYLOADS: usize = 100_000;
 
 /// The longest idempotency key and business key, in bytes: both fit into an index.
-const LONGEST_KEY: usize = 1024;
+pub const LONGEST_KEY: usize = 1024;
 
 /// What is asked of `run_flow` and `run_flows`.
 pub struct Request<'a> {

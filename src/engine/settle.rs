@@ -13,9 +13,9 @@ use super::advance::{self, Advance, MovingRun, RunNo, Skip, SkipReason};
 use super::counting::{self, Holds};
 use super::fate::{self, Fate};
 use super::receipt::{self, Receipt, Standing, TaskKey};
-use super::{MAX_RUN_LOCKS, definitions, event, gather, limits, run_flow};
+use super::{MAX_RUN_LOCKS, definitions, event, events, gather, limits, run_flow};
 use crate::error::{Error, Result};
-use crate::model::{Resort, StepNo, StepType};
+use crate::model::{Executor, Resort, StepNo, StepType};
 use crate::statements;
 use crate::store::{Json, Session, Statement, lock};
 
@@ -46,6 +46,8 @@ pub enum Verdict {
     Release,
     /// The lease ran out.
     Expire,
+    /// The engine finds that the task can never be done, and why.
+    Reject(String),
 }
 
 #[derive(Debug, Clone)]
@@ -100,17 +102,61 @@ fn settle_with(
     holds: Option<&Holds>,
 ) -> Result<Vec<Receipt>> {
     let mut advance = Advance::new(session);
-    let live = find_live(&mut advance, batch)?;
-    let fates = fate::decide(&advance, batch, &live)?;
-
-    open(open_runs, session, &advance, &live)?;
-    complete_tasks(&mut advance, batch, &live, &fates, holds)?;
-    retry_tasks(&advance, batch, &live, &fates)?;
-    release_tasks(&advance, batch, &live, &fates)?;
-    end_tasks(&mut advance, batch, &live, &fates)?;
+    let (live, fates) = settle_tasks(&mut advance, batch, open_runs, holds)?;
     advance.drive()?;
-
     receipts(&advance, batch, &live, &fates)
+}
+
+/// [`settle_locked`] for a caller that drives `advance` itself, for tasks that are completed or end: a batch of any
+/// size. Returns the positions of those that were settled.
+pub fn settle_within(advance: &mut Advance, batch: &[Settlement]) -> Result<Vec<usize>> {
+    let mut settled = Vec::with_capacity(batch.len());
+    let mut rest = batch;
+    while !rest.is_empty() {
+        let (part, others) = rest.split_at(part_of(rest));
+        let before = batch.len() - rest.len();
+        let (live, _) = settle_tasks(advance, part, &OPEN_RUNS, None)?;
+        settled.extend(live.iter().map(|task| before + task.no));
+        rest = others;
+    }
+    Ok(settled)
+}
+
+/// How many settlements are taken in one pass: their outputs are parameters, and those have to fit into memory.
+fn part_of(batch: &[Settlement]) -> usize {
+    const TASKS: usize = 10_000;
+    const BYTES: usize = 32 * 1024 * 1024;
+    let mut bytes = 0;
+    (batch.iter().take(TASKS))
+        .take_while(|settlement| {
+            bytes += match &settlement.verdict {
+                Verdict::Complete(Some(output)) => output.size(),
+                _ => 0,
+            };
+            bytes <= BYTES
+        })
+        .count()
+        .max(1)
+}
+
+fn settle_tasks(
+    advance: &mut Advance,
+    batch: &[Settlement],
+    open_runs: &Statement,
+    holds: Option<&Holds>,
+) -> Result<(Vec<Live>, Vec<Fate>)> {
+    let live = find_live(advance, batch)?;
+    let fates = fate::decide(advance, batch, &live)?;
+
+    open(open_runs, advance, &live)?;
+    complete_tasks(advance, batch, &live, &fates, holds)?;
+    retry_tasks(advance, batch, &live, &fates)?;
+    release_tasks(advance, batch, &live, &fates)?;
+    end_tasks(advance, batch, &live, &fates)?;
+    // No external task is tried again, so those that were settled have ended.
+    let ended = live.iter().map(|task| (task.run, task.step, task.no));
+    events::end_waits(advance, batch, ended)?;
+    Ok((live, fates))
 }
 
 /// A live row as it was found.
@@ -161,10 +207,14 @@ fn find_live(advance: &mut Advance, batch: &[Settlement]) -> Result<Vec<Live>> {
                 task.flow_slug
             ))
         })?;
-        // Nobody would take a task up again that is not claimed.
-        if !definition.steps[step].executor.is_claimed()
-            && matches!(batch[task.no].verdict, Verdict::Release)
-        {
+        // Nobody would take a task up again that is not claimed, and nobody fails at waiting.
+        let executor = definition.steps[step].executor;
+        let is_refused = match batch[task.no].verdict {
+            Verdict::Release => !executor.is_claimed(),
+            Verdict::Fail { .. } => executor == Executor::Timer,
+            _ => false,
+        };
+        if is_refused {
             continue;
         }
         let queue = definition.steps[step].queue.clone();
@@ -220,14 +270,14 @@ fn find(
     })
 }
 
-fn open(open_runs: &Statement, session: &Session, advance: &Advance, live: &[Live]) -> Result<()> {
+fn open(open_runs: &Statement, advance: &Advance, live: &[Live]) -> Result<()> {
     let runs: Vec<_> = (live.iter().filter(|task| task.opens_run))
         .map(|task| advance.runs[task.run].id)
         .collect();
     if runs.is_empty() {
         return Ok(());
     }
-    open_runs.execute(&[&runs, &session.now])
+    open_runs.execute(&[&runs, &advance.session.now])
 }
 
 /// The tasks of one fate, as columns: their keys and attempts.
@@ -349,7 +399,7 @@ fn retry_tasks(
 
 fn end_of_attempt(verdict: &Verdict) -> (&'static str, String) {
     match verdict {
-        Verdict::Fail { message, .. } => ("failed", message.clone()),
+        Verdict::Fail { message, .. } | Verdict::Reject(message) => ("failed", message.clone()),
         Verdict::Expire => ("expired", "the lease ran out".to_owned()),
         Verdict::Complete(_) | Verdict::Release => ("failed", String::new()),
     }
@@ -435,6 +485,7 @@ fn end_tasks(
         let slugs: Vec<_> = maps.iter().map(|m| advance.slug(m.0, m.1)).collect();
         advance::lock_live_tasks(&ids, &slugs)?;
         CANCEL_STEP_TASKS.execute(&[&ids, &slugs, &advance.session.now])?;
+        events::end_waits_of_steps(advance, &maps)?;
     }
     advance.skip_steps(skips)?;
     advance.fail_steps(failures)

@@ -9,8 +9,8 @@ use std::collections::hash_map::Entry;
 
 use super::advance::{Advance, RunNo, Skip, SkipReason};
 use super::counting::LARGE_MAP;
-use super::event;
 use super::walks::{self, Lane};
+use super::{event, events, timers};
 use crate::error::Result;
 use crate::model::{Executor, Resort, RunId, StepNo, StepType};
 use crate::statements;
@@ -147,7 +147,14 @@ pub fn start_singles(
     for &(run, step) in steps {
         advance.step_started(run, step);
     }
-    Ok(())
+    under_way(advance, steps)
+}
+
+/// Steps have started. What is under way without a claim may have an end already: an event that was sent before, a time
+/// that has passed.
+pub fn under_way(advance: &mut Advance, steps: &[(RunNo, StepNo)]) -> Result<()> {
+    events::begin(advance, steps)?;
+    timers::begin(advance, steps)
 }
 
 /// A map that has tasks.
@@ -211,10 +218,10 @@ fn start_maps(advance: &mut Advance, maps: &[FullMap], places: &Places) -> Resul
         &tasks.heads_from,
     ]);
     START_MAPS.execute(&parameters)?;
-    for (run, step) in steps {
+    for &(run, step) in &steps {
         advance.step_started(run, step);
     }
-    Ok(())
+    under_way(advance, &steps)
 }
 
 fn complete_empty_maps(advance: &mut Advance, steps: &[(RunNo, StepNo)]) -> Result<()> {

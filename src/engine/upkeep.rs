@@ -10,7 +10,7 @@ use std::cmp::min;
 use super::claim;
 use super::lanes::{self, Waiting};
 use super::walks::Lane;
-use super::{MAX_RUN_LOCKS, event, retention, run_timeouts, schedules};
+use super::{MAX_RUN_LOCKS, event, events, retention, run_timeouts, schedules};
 use crate::error::Result;
 use crate::store::{Instant, Session};
 
@@ -32,6 +32,10 @@ pub const PARTS: &[Part] = &[
     Part {
         name: "run timeouts",
         run: run_timeouts::sweep,
+    },
+    Part {
+        name: "events",
+        run: events::sweep,
     },
     Part {
         name: "retention",

@@ -175,6 +175,7 @@ impl Client {
     }
 
     /// How many calls were submitted whose answers were not taken yet.
+    #[cfg(test)]
     pub fn in_flight(&self) -> usize {
         self.in_flight
     }

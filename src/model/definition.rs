@@ -83,6 +83,14 @@ impl Step {
     pub fn is_leaf(&self) -> bool {
         self.dependents.is_empty()
     }
+
+    /// The event that the step waits for.
+    pub fn event(&self) -> Option<&str> {
+        match self.executor {
+            Executor::External => self.target.as_deref(),
+            _ => None,
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -99,6 +107,8 @@ pub struct Definition {
     pub missing_output_step: Option<String>,
     /// The largest number of values that are ever put together: an input of a step, or the output of a run.
     pub widest: usize,
+    /// Whether a step waits for an event.
+    pub waits_for_events: bool,
     /// In the order of `index`.
     pub steps: Vec<Step>,
     by_slug: HashMap<String, StepNo>,
@@ -138,6 +148,7 @@ impl Definition {
             max_delay,
             run_timeout,
             output_step,
+            waits_for_events: steps.iter().any(|step| step.event().is_some()),
             widest: inputs.unwrap_or(1).max(leaves),
             missing_output_step: (output_step_slug.filter(|_| output_step.is_none()))
                 .map(str::to_owned),

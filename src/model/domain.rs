@@ -105,6 +105,18 @@ pub fn queue(name: &str) -> Result<(), Fault> {
     ))
 }
 
+/// The name of an event.
+pub fn event(name: &str) -> Result<(), Fault> {
+    const LONGEST: usize = 1024;
+    if (1..=LONGEST).contains(&name.len()) && !name.chars().any(char::is_control) {
+        return Ok(());
+    }
+    Err(Fault::new(
+        format!("{} is not the name of an event", quoted(name)),
+        "The name of an event is 1 to 1,024 bytes, without control characters.",
+    ))
+}
+
 /// A pattern, as JSON text.
 pub fn pattern(text: Option<&str>) -> Result<(), Fault> {
     match text {

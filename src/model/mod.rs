@@ -12,6 +12,7 @@ pub mod retry;
 mod run_id;
 pub mod shape;
 pub mod slug;
+pub mod timer;
 
 pub use definition::{Definition, Executor, Resort, Step, StepNo, StepType};
 pub use function_name::FunctionName;

@@ -10,6 +10,7 @@ use super::function_name::FunctionName;
 use super::graph;
 use super::problem::{Fault, Problem};
 use super::slug;
+use super::timer;
 use crate::error::quoted;
 
 /// The most steps and deps a version may have.
@@ -206,7 +207,13 @@ impl StepShape {
             "sql" => "a function",
             "http" => "a URL",
             "flow" => "a flow slug",
-            _ => return Ok(()),
+            executor => {
+                return match (executor, self.target.as_deref()) {
+                    ("external", Some(name)) => domain::event(name),
+                    ("timer", Some(target)) => timer::check_target(self, target),
+                    _ => Ok(()),
+                };
+            }
         };
         match self.target.as_deref() {
             None | Some("") => Err(Fault::new(

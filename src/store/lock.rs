@@ -57,7 +57,21 @@ pub fn run_key(run_id: RunId) -> i64 {
 /// The advisory lock key under which a worker waits for tasks of a queue: FNV-1a over the queue's bytes, see
 /// docs/workers.md.
 pub fn queue_key(queue: &str) -> i64 {
-    let hash = queue.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+    fnv_1a(queue.bytes())
+}
+
+/// The advisory lock key of an event, and the hash by which events and their waiters are found. No other key is a hash of
+/// bytes that begin with a zero: the name of a queue has none.
+pub fn event_key(name: &str, key: Option<&str>) -> i64 {
+    let bytes = std::iter::once(0).chain(name.bytes());
+    match key {
+        None => fnv_1a(bytes),
+        Some(key) => fnv_1a(bytes.chain(std::iter::once(0)).chain(key.bytes())),
+    }
+}
+
+fn fnv_1a(bytes: impl Iterator<Item = u8>) -> i64 {
+    let hash = bytes.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
     });
     i64::from_be_bytes(hash.to_be_bytes())
@@ -102,18 +116,48 @@ pub fn unlock_runs_as(runs: impl IntoIterator<Item = (RunId, Hold)>) {
             Hold::Shared => pg_sys::ShareLock,
             Hold::Alone => pg_sys::ExclusiveLock,
         };
-        // SAFETY: the tag of pg_advisory_lock(bigint), see SET_LOCKTAG_INT64 in lockfuncs.c of PostgreSQL.
-        unsafe {
-            let tag = pg_sys::LOCKTAG {
-                locktag_field1: pg_sys::MyDatabaseId.to_u32(),
-                locktag_field2: (key >> 32) as u32,
-                locktag_field3: key as u32,
-                locktag_field4: 1,
-                locktag_type: pg_sys::LockTagType::LOCKTAG_ADVISORY as u8,
-                locktag_lockmethodid: pg_sys::USER_LOCKMETHOD as u8,
-            };
-            pg_sys::LockRelease(&tag, mode as pg_sys::LOCKMODE, false);
-        }
+        unlock(key, mode);
+    }
+}
+
+/// Gives back an advisory lock that was taken until the transaction ends.
+fn unlock(key: i64, mode: u32) {
+    // SAFETY: the tag of pg_advisory_lock(bigint), see SET_LOCKTAG_INT64 in lockfuncs.c of PostgreSQL.
+    unsafe {
+        let tag = pg_sys::LOCKTAG {
+            locktag_field1: pg_sys::MyDatabaseId.to_u32(),
+            locktag_field2: (key >> 32) as u32,
+            locktag_field3: key as u32,
+            locktag_field4: 1,
+            locktag_type: pg_sys::LockTagType::LOCKTAG_ADVISORY as u8,
+            locktag_lockmethodid: pg_sys::USER_LOCKMETHOD as u8,
+        };
+        pg_sys::LockRelease(&tag, mode as pg_sys::LOCKMODE, false);
+    }
+}
+
+/// Takes the lock of an event for its sender, who waits for other senders and for those who begin to wait for it.
+pub fn lock_event(key: i64) {
+    // SAFETY: pg_advisory_xact_lock(bigint); the wait is interruptible.
+    unsafe {
+        direct_function_call::<()>(
+            pg_sys::pg_advisory_xact_lock_int8,
+            &[Some(pg_sys::Datum::from(key))],
+        );
+    }
+}
+
+/// Gives the lock of an event back as [`lock_event`] took it: for a sender that has changed nothing under it.
+pub fn unlock_event(key: i64) {
+    unlock(key, pg_sys::ExclusiveLock);
+}
+
+/// Takes the lock of an event beside others who begin to wait for it, if nobody is sending it.
+pub fn try_share_event(key: i64) -> bool {
+    let key = Some(pg_sys::Datum::from(key));
+    // SAFETY: pg_try_advisory_xact_lock_shared(bigint).
+    unsafe {
+        direct_function_call(pg_sys::pg_try_advisory_xact_lock_shared_int8, &[key]).unwrap_or(false)
     }
 }
 

@@ -276,6 +276,23 @@ join pgflow.flow_versions v on v.flow_slug = r.flow_slug and v.version = r.flow_
 left join pgflow.run_deadlines d on d.run_id = r.run_id
 where r.status in ('pending', 'started') and v.run_timeout is not null and d.run_id is null
 union all
+select coalesce(l.run_id, w.run_id),
+       case when l.run_id is null
+            then format('task %s of step "%s" waits for event "%s" but is not live', w.task_index, w.step_slug, w.name)
+            when w.run_id is null
+            then format('live task %s of step "%s" does not wait for event "%s"', l.task_index, l.step_slug, l.target)
+            else format('live task %s of step "%s" waits for event "%s" instead of "%s"',
+                        l.task_index, l.step_slug, w.name, l.target) end
+from (
+  select l.run_id, l.step_slug, l.task_index, p.target
+  from pgflow.live_tasks l
+  join pgflow.steps p on p.flow_slug = l.flow_slug and p.flow_version = l.flow_version and p.step_slug = l.step_slug
+  where p.executor = 'external' and p.target is not null
+) l
+full join pgflow.event_waiters w
+  on w.run_id = l.run_id and w.step_slug = l.step_slug and w.task_index = l.task_index
+where w.name is distinct from l.target
+union all
 select null, format('version %s of flow "%s" is kept, but not the flow', v.version, v.flow_slug)
 from pgflow.flow_versions v
 left join pgflow.flows f on f.flow_slug = v.flow_slug

@@ -4,6 +4,8 @@ with deadlines as (
   delete from pgflow.run_deadlines where run_id = any (array(select run_id from pgflow.runs where flow_slug = $1))
 ), live_tasks as (
   delete from pgflow.live_tasks where run_id = any (array(select run_id from pgflow.runs where flow_slug = $1))
+), event_waiters as (
+  delete from pgflow.event_waiters where run_id = any (array(select run_id from pgflow.runs where flow_slug = $1))
 ), step_tasks as (
   delete from pgflow.step_tasks where run_id = any (array(select run_id from pgflow.runs where flow_slug = $1))
 ), step_states as (

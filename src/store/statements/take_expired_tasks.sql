@@ -2,7 +2,7 @@
 -- this takes the locks of. Runs that someone else has locked are passed over, so that they hold nobody up.
 -- Locks the live rows, and runs; skips what someone else holds.
 select t.run_id, t.step_slug::text, t.task_index, t.lease,
-       case when t.executor = 'timer' then to_jsonb(t.lease_expires_at) end
+       case when t.executor = 'timer' then to_jsonb(t.lease_expires_at) end, t.executor = 'external'
 from pgflow.live_tasks t
 where t.queue = $1 and t.status = 'started' and t.lease_expires_at >= $5 and t.lease_expires_at <= $2
   and case

@@ -162,6 +162,8 @@ end $$;
 create procedure t.expire(run uuid, step text default null) language sql as $$
   update pgflow.live_tasks set lease_expires_at = clock_timestamp() - interval '1 second'
   where run_id = run and status = 'started' and lease_expires_at < 'infinity' and step_slug = coalesce(step, step_slug);
+  update pgflow.event_waiters set times_out_at = clock_timestamp() - interval '1 second'
+  where run_id = run and times_out_at < 'infinity' and step_slug = coalesce(step, step_slug);
 $$;
 
 create procedure t.due(run uuid, step text default null) language sql as $$
