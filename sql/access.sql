@@ -28,6 +28,7 @@ COMMENT ON FUNCTION pgflow.retry_run IS 'Puts a failed or cancelled run back to 
 COMMENT ON FUNCTION pgflow.fork_run IS 'Starts a new run on the version of an ended one and returns its id: the named steps, what is downstream of them and what had not resolved run again, the others keep their state and output. Errors: PT404 unknown run or step, PT409 not ended, 22023 payload of a root map is no array.';
 COMMENT ON FUNCTION pgflow.get_run IS 'A run with its steps in order of definition, as one object: {"run": {…}, "steps": […]}, with the counts of tasks and attempts of each step. Changes nothing. Errors: PT404 unknown run.';
 COMMENT ON FUNCTION pgflow.prune_runs IS 'Deletes up to max_runs runs that ended longer ago than older_than, the oldest first, with their steps, attempts and idempotency keys, and returns how many. Errors: 22023 older_than is negative.';
+COMMENT ON FUNCTION pgflow.run_upkeep IS 'Does what the background worker does, once, and returns when there is something to do again; null for nothing in sight.';
 COMMENT ON FUNCTION pgflow.check_integrity IS 'Every invariant of the engine that is violated, with its run; no rows when all is well. Changes nothing; reads every table as a whole, which takes some seconds for each hundred thousand attempts.';
 
 COMMENT ON FUNCTION pgflow_locks.run_key IS 'The key of the advisory lock of a run: the last 64 bits of its id. NULL for NULL.';

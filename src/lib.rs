@@ -38,6 +38,11 @@ extension_sql_file!(
     name = "runtime",
     requires = ["definitions"]
 );
+extension_sql_file!(
+    "../sql/children.sql",
+    name = "children",
+    requires = ["runtime"]
+);
 // `held` calls `run_key`.
 extension_sql_file!(
     "../sql/views.sql",

@@ -11,6 +11,7 @@
 
 use rand::Rng;
 
+use super::aftermath::{self, Aftermath};
 use super::receipt::TaskKey;
 use super::settle::{self, Settlement, Verdict};
 use super::walks::{self, Lane};
@@ -56,7 +57,44 @@ pub fn claim(session: &Session, request: &Request) -> Result<Vec<Composite<Claim
         return Ok(Vec::new());
     }
     let walks = sweep(session, request)?;
-    take(session, request, &walks.ready)
+    let taken = take(session, request, &walks.ready)?;
+    let mut tasks = Vec::with_capacity(taken.len());
+    let mut aftermath = Aftermath::default();
+    for task in taken {
+        match task.task {
+            Some(task) => tasks.push(task),
+            None => tasks.extend(with_large_input(session, &task, &mut aftermath)?),
+        }
+    }
+    // The sweep may have taken all locks that the call may hold.
+    aftermath::follow(session, aftermath, &mut 0)?;
+    Ok(tasks)
+}
+
+/// A claimed task whose input nobody has read.
+pub struct Claimed {
+    pub task: TaskKey,
+    pub attempt: i32,
+    pub lease: i64,
+}
+
+/// [`claim`] for an executor that reads the inputs itself.
+pub fn claim_keys(session: &Session, request: &Request) -> Result<Vec<Claimed>> {
+    if request.max_tasks == 0 || !lock::try_share_runs_table()? {
+        return Ok(Vec::new());
+    }
+    let walks = sweep(session, request)?;
+    Ok((take(session, request, &walks.ready)?.into_iter())
+        .map(|task| Claimed {
+            task: TaskKey {
+                run_id: task.run_id,
+                step_slug: task.step_slug,
+                task_index: task.task_index,
+            },
+            attempt: task.attempt,
+            lease: task.lease,
+        })
+        .collect())
 }
 
 /// The part of a claim that hands out nothing: ends attempts whose lease ran out, resolves timers, and gives tasks that
@@ -94,11 +132,7 @@ pub fn sweep(session: &Session, request: &Request) -> Result<walks::Start> {
     Ok(walks)
 }
 
-fn take(
-    session: &Session,
-    request: &Request,
-    ready: &walks::Ranges,
-) -> Result<Vec<Composite<ClaimedTask>>> {
+fn take(session: &Session, request: &Request, ready: &walks::Ranges) -> Result<Vec<Taken>> {
     let mut rng = rand::rng();
     let leases: Vec<i64> = (0..request.max_tasks)
         .map(|_| rng.random_range(LEASES))
@@ -145,14 +179,7 @@ fn take(
     if !opened.is_empty() {
         OPEN_FREE_RUNS.execute(&[&opened, &session.now])?;
     }
-    let mut tasks = Vec::with_capacity(taken.len());
-    for task in taken {
-        match task.task {
-            Some(task) => tasks.push(task),
-            None => tasks.extend(with_large_input(session, &task)?),
-        }
-    }
-    Ok(tasks)
+    Ok(taken)
 }
 
 /// A task that was just leased; without `task` when its input may be too large to build with the others.
@@ -189,7 +216,11 @@ fn start_attempts(session: &Session, request: &Request, taken: &[Taken]) -> Resu
 
 /// Builds an input that may exceed what jsonb can hold; if it does, the task fails for good, or is handed back if its
 /// run's lock is not free.
-fn with_large_input(session: &Session, task: &Taken) -> Result<Option<Composite<ClaimedTask>>> {
+fn with_large_input(
+    session: &Session,
+    task: &Taken,
+    aftermath: &mut Aftermath,
+) -> Result<Option<Composite<ClaimedTask>>> {
     let built = subtransaction::attempt(&[PROGRAM_LIMIT_EXCEEDED], || {
         TASK_INPUT.first(&[&task.run_id, &task.step_slug, &task.task_index], |row| {
             row.get::<Json>(1)
@@ -224,9 +255,10 @@ fn with_large_input(session: &Session, task: &Taken) -> Result<Option<Composite<
                 retryable: false,
                 retry_after: None,
             });
-            if !settle_without_waiting(session, failure)? {
-                settle::settle_unlocked(session, &[settlement(Verdict::Release)])?;
-            }
+            aftermath.append(match settle_without_waiting(session, failure)? {
+                Some(more) => more,
+                None => settle::settle_unlocked(session, &[settlement(Verdict::Release)])?,
+            });
             Ok(None)
         }
     }
@@ -234,18 +266,22 @@ fn with_large_input(session: &Session, task: &Taken) -> Result<Option<Composite<
 
 /// Ends the attempts whose lease ran out. Returns whether some of their tasks are due again.
 fn expire(session: &Session, request: &Request, walks: &walks::Start) -> Result<bool> {
+    let mut aftermath = Aftermath::default();
     let again = take_expired(session, request, walks, request.max_tasks, false)?;
     if !again.is_empty() {
         // No step ends, so no run's lock is needed; the live rows are ours.
-        settle::settle_unlocked(session, &again)?;
+        aftermath.append(settle::settle_unlocked(session, &again)?);
     }
     // Beyond the locks that a call may hold, they are left for the next claimer.
     let most = request
         .max_tasks
         .min(i32::try_from(request.run_locks).unwrap_or(i32::MAX));
-    for settlement in take_expired(session, request, walks, most, true)? {
-        settle_without_waiting(session, settlement)?;
+    let last = take_expired(session, request, walks, most, true)?;
+    let mut run_locks = request.run_locks - last.len();
+    for settlement in last {
+        aftermath.append(settle_without_waiting(session, settlement)?.unwrap_or_default());
     }
+    aftermath::follow(session, aftermath, &mut run_locks)?;
     Ok(!again.is_empty())
 }
 
@@ -282,16 +318,15 @@ fn take_expired(
 }
 
 /// Settles a task of ours if that needs no lock that someone else holds; else leaves everything as it was.
-fn settle_without_waiting(session: &Session, settlement: Settlement) -> Result<bool> {
+fn settle_without_waiting(session: &Session, settlement: Settlement) -> Result<Option<Aftermath>> {
     let run_id = settlement.task.run_id;
     let settled = subtransaction::attempt(&[LOCK_NOT_AVAILABLE], || {
         if !lock::try_lock_run(run_id) {
-            return Ok(false);
+            return Ok(None);
         }
         // The end of a step may end its run, which touches every live task of it.
         LOCK_RUN_NOWAIT.execute(&[&run_id])?;
-        settle::settle_locked(session, &[settlement])?;
-        Ok(true)
+        settle::settle_locked(session, &[settlement]).map(Some)
     })?;
-    Ok(settled.unwrap_or(false))
+    Ok(settled.ok().flatten())
 }

@@ -3,12 +3,13 @@
 use super::define;
 use crate::error::{Error, Result, quoted};
 use crate::statements;
-use crate::store::{Session, lock};
+use crate::store::{Session, latch, lock};
 
 statements! {
     COUNT_RUNS_OF_FLOW = "count_runs_of_flow.sql",
     DELETE_RUNS_OF_FLOW = "delete_runs_of_flow.sql",
     DELETE_FLOW = "delete_flow.sql",
+    LEAVE_ERRANDS_OF_FLOW = "leave_errands_of_flow.sql",
 }
 
 /// How far the runs are counted that stand in the way.
@@ -22,6 +23,8 @@ pub fn delete_flow(session: &Session, flow_slug: &str, with_runs: bool) -> Resul
     let flow = define::lock_existing(session, flow_slug)?;
     if with_runs {
         refuse_unseen_runs(&flow.slug)?;
+        LEAVE_ERRANDS_OF_FLOW.execute(&[&flow.slug, &rand::random::<i64>(), &session.now])?;
+        latch::set_at_commit();
         DELETE_RUNS_OF_FLOW.execute(&[&flow.slug])?;
     } else {
         let runs = COUNT_RUNS_OF_FLOW

@@ -67,7 +67,8 @@ pub struct Step {
     pub base_delay: i32,
     /// Seconds of a lease, the step's own or the version's.
     pub timeout: i32,
-    /// Whether the step names a timeout of its own; only then an external step times out.
+    /// Whether the step names a timeout of its own; only then an external step or a child run
+    /// times out.
     pub own_timeout: bool,
     pub start_delay: i32,
     pub has_condition: bool,
