@@ -230,5 +230,13 @@ select pgflow.delete_flow('doomed_parent', true);
 call t.upkeep();
 select * from t.run(:'child');
 
+-- A run is not pruned before its end has reached its parent.
+insert into pgflow.errands values (:'child', 1, 'tell_parent', 'infinity');
+select pgflow.prune_runs('0') > 0 as pruned;
+select status from t.run(:'child');
+delete from pgflow.errands where run_id = :'child';
+select pgflow.prune_runs('0');
+select status from t.run(:'child');
+
 select count(*) from pgflow.errands;
 select * from pgflow.check_integrity();
