@@ -25,6 +25,8 @@ CREATE TABLE pgflow.runs (
   definition_id     bigint NOT NULL,
   remaining_leaves  int NOT NULL,
   large             boolean NOT NULL,
+  parent_lease      bigint,
+  depth             int,
   CONSTRAINT "a run is known by its id" PRIMARY KEY (run_id),
   CONSTRAINT "a run has no more leaves to end than it has leaves" CHECK (remaining_leaves >= 0)
 ) WITH (fillfactor = 45);
@@ -36,8 +38,14 @@ COMMENT ON COLUMN pgflow.runs.start_at IS 'When the run may start; null for at o
 COMMENT ON COLUMN pgflow.runs.definition_id IS 'The definition that the run took, see flow_versions.';
 COMMENT ON COLUMN pgflow.runs.remaining_leaves IS 'How many steps without dependents have not ended.';
 COMMENT ON COLUMN pgflow.runs.large IS 'Whether its payload or an output is so large that an input built of them may exceed what jsonb can hold.';
+COMMENT ON COLUMN pgflow.runs.parent_step_slug IS 'The step of the parent that the run is a child of; null for a fork.';
+COMMENT ON COLUMN pgflow.runs.parent_lease IS 'The lease of the parent''s task that waits for this run; null when none does: the run is no child, or was retried when its parent had gone on.';
+COMMENT ON COLUMN pgflow.runs.depth IS 'How many runs a child is nested in; null for a run that is no child.';
 
 CREATE INDEX runs_by_flow ON pgflow.runs (flow_slug, run_id);
+-- Of columns that never change, and of children only.
+CREATE INDEX runs_by_parent ON pgflow.runs (parent_run_id, parent_step_slug, parent_task_index, run_id)
+  WHERE parent_step_slug IS NOT NULL;
 
 CREATE TABLE pgflow.idempotency_keys (
   run_id          uuid NOT NULL,
@@ -123,7 +131,7 @@ COMMENT ON COLUMN pgflow.live_tasks.first_attempt IS 'The attempt that opened th
 COMMENT ON COLUMN pgflow.live_tasks.rank IS 'The complement of the priority of the run (~priority): the highest priority comes first.';
 COMMENT ON COLUMN pgflow.live_tasks.turn IS 'The place in the queue within a rank: a start tag of start-time fair queueing.';
 COMMENT ON COLUMN pgflow.live_tasks.opens_run IS 'Whether the run was pending when this task was queued: a claim or settlement of it then turns the run to started.';
-COMMENT ON COLUMN pgflow.live_tasks.timeout IS 'Seconds for which a lease lasts when the claimer names no other time.';
+COMMENT ON COLUMN pgflow.live_tasks.timeout IS 'Seconds for which a lease lasts when the claimer names no other time; 0 for ever.';
 COMMENT ON COLUMN pgflow.live_tasks.executor IS 'The first letter of the executor of the step.';
 COMMENT ON COLUMN pgflow.live_tasks.item IS 'The element that a task of a map step works on.';
 

@@ -49,6 +49,11 @@ extension_sql_file!(
 extension_sql_file!("../sql/queues.sql", name = "queues", requires = ["runtime"]);
 extension_sql_file!("../sql/http.sql", name = "http", requires = ["runtime"]);
 extension_sql_file!("../sql/events.sql", name = "events", requires = ["runtime"]);
+extension_sql_file!(
+    "../sql/children.sql",
+    name = "children",
+    requires = ["runtime"]
+);
 // `held` calls `run_key`.
 extension_sql_file!(
     "../sql/views.sql",

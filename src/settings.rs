@@ -14,6 +14,8 @@ static WORKERS_PER_DATABASE: GucSetting<i32> = GucSetting::<i32>::new(2);
 /// Seconds; see [`event_retention`].
 static EVENT_RETENTION: GucSetting<i32> = GucSetting::<i32>::new(7 * 86_400);
 
+static MAX_FLOW_DEPTH: GucSetting<i32> = GucSetting::<i32>::new(32);
+
 static HTTP_ALLOWED_HOSTS: GucSetting<Option<CString>> =
     GucSetting::<Option<CString>>::new(Some(c""));
 static HTTP_MAX_REQUESTS: GucSetting<i32> = GucSetting::<i32>::new(200);
@@ -107,6 +109,16 @@ pub fn register() {
         i32::MAX,
         GucFlags::UNIT_S,
     );
+    GucRegistry::define_int_guc(
+        c"pgflow.max_flow_depth",
+        c"How deep child runs may be nested.",
+        c"A task of executor flow whose child would be nested in more runs than this fails for good.",
+        &MAX_FLOW_DEPTH,
+        0,
+        1000,
+        GucContext::Suset,
+        GucFlags::default(),
+    );
     crate::store::reserve_settings_prefix();
 }
 
@@ -131,6 +143,11 @@ pub fn workers_per_database() -> usize {
 /// For how many seconds events are kept for steps that begin to wait later; 0 for not at all.
 pub fn event_retention() -> i32 {
     EVENT_RETENTION.get()
+}
+
+/// How many runs a child may be nested in.
+pub fn max_flow_depth() -> i32 {
+    MAX_FLOW_DEPTH.get()
 }
 
 /// What the HTTP client is to keep to. A list of hosts that cannot be read allows none, and is told of.

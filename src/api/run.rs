@@ -33,6 +33,7 @@ fn run_flow(
             start_at,
             key,
             creator: None,
+            parents: None,
         };
         run_flow::run_flow(session, &request)?
             .pop()
@@ -61,6 +62,7 @@ fn run_flows(
             start_at: None,
             key: None,
             creator: None,
+            parents: None,
         };
         run_flow::run_flow(session, &request)
     }))

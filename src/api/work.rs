@@ -126,8 +126,7 @@ fn settle_and_claim(
         let mut request = claim_request(queue, max_tasks, lease_seconds, worker_id)?;
         let batch = results::read(required("results", results)?)?;
         if !batch.is_empty() {
-            request.run_locks -= batch.len();
-            settle::settle(session, &batch)?;
+            settle::settle_within(session, &batch, &mut request.run_locks)?;
         }
         claim::claim(session, &request)
     }))

@@ -85,6 +85,17 @@ pub extern "C-unwind" fn pgflow_main(database: pg_sys::Datum) {
 fn look_after_queues(requests: &mut Requests) -> Result<Instant, Failure> {
     let open = act("looking for what is due", |_| lanes::open())?;
     let room = requests.look_after(&open)?;
+    for lane in open.iter().filter(|open| open.has_children_to_start()) {
+        let started = act("starting child runs", |session| {
+            upkeep::start_children(session, lane.lane())
+        });
+        if let Err(failure) = started {
+            log!(
+                "pgflow main: child runs of queue \"{}\": {failure}",
+                lane.queue
+            );
+        }
+    }
     let (due, next) = upkeep::due(open, Instant::now());
     let mut next = min(next, room);
     for open in &due {

@@ -13,6 +13,7 @@
 use std::collections::HashMap;
 use std::rc::Rc;
 
+use super::aftermath::Aftermath;
 use super::{events, start};
 use crate::error::Result;
 use crate::model::{Definition, RunId, Step, StepNo, StepType};
@@ -25,6 +26,7 @@ statements! {
     SKIP_STEPS = "skip_steps.sql",
     FAIL_STEPS = "fail_steps.sql",
     LOCK_LIVE_TASKS = "lock_live_tasks.sql",
+    LOCK_LIVE_TASKS_NOWAIT = "lock_live_tasks_nowait.sql",
     END_RUNS = "end_runs.sql",
     CLOSE_RUNS = "close_runs.sql",
 }
@@ -102,6 +104,10 @@ pub struct Skip {
 pub struct Advance<'s> {
     pub session: &'s Session,
     pub runs: Vec<MovingRun>,
+    /// What is left to be done to other runs: whoever drives sees to it.
+    pub aftermath: Aftermath,
+    /// Whether claimers that hold live tasks are waited for.
+    waits: bool,
     by_id: HashMap<RunId, RunNo>,
     resolved: Vec<(RunNo, StepNo)>,
     ready: Vec<(RunNo, StepNo)>,
@@ -113,10 +119,20 @@ impl<'s> Advance<'s> {
         Self {
             session,
             runs: Vec::new(),
+            aftermath: Aftermath::default(),
+            waits: true,
             by_id: HashMap::new(),
             resolved: Vec::new(),
             ready: Vec::new(),
             step_status: HashMap::new(),
+        }
+    }
+
+    /// [`Self::new`] for a call that fails with 55P03 instead of waiting for a claimer.
+    pub fn nowait(session: &'s Session) -> Self {
+        Self {
+            waits: false,
+            ..Self::new(session)
         }
     }
 
@@ -293,7 +309,6 @@ impl<'s> Advance<'s> {
     fn fail_runs(&mut self) -> Result<()> {
         let mut ids = Vec::new();
         let mut messages = Vec::new();
-        let mut waiting = Vec::new();
         for run in &mut self.runs {
             if let Some(message) = &run.failure
                 && run.status != "failed"
@@ -301,13 +316,25 @@ impl<'s> Advance<'s> {
                 ids.push(run.id);
                 messages.push(Some(message.clone()));
                 run.status = "failed";
-                if run.definition.waits_for_events {
-                    waiting.push(run.id);
-                }
             }
         }
-        end_runs(self.session, "failed", &ids, &messages)?;
-        events::end_waits_of_runs(&waiting)
+        if ids.is_empty() {
+            return Ok(());
+        }
+        self.lock_live_tasks(&ids, &[])?;
+        let aftermath = end_locked_runs(self.session, "failed", &ids, &messages)?;
+        self.aftermath.append(aftermath);
+        Ok(())
+    }
+
+    /// Waits for claimers that hold live tasks of these runs, or only of these steps.
+    pub fn lock_live_tasks(&self, ids: &[RunId], slugs: &[&str]) -> Result<()> {
+        let statement = if self.waits {
+            &LOCK_LIVE_TASKS
+        } else {
+            &LOCK_LIVE_TASKS_NOWAIT
+        };
+        statement.execute(&[&ids.to_vec(), &slugs.to_vec()])
     }
 
     fn close_runs(&mut self) -> Result<()> {
@@ -321,16 +348,23 @@ impl<'s> Advance<'s> {
             let definition = Rc::clone(&self.runs[runs[0]].definition);
             let ids: Vec<_> = runs.iter().map(|&no| self.runs[no].id).collect();
             let ended: Vec<_> = runs.iter().map(|&no| self.runs[no].ended_leaves).collect();
-            for (ordinal, too_large) in close(self.session, &definition, &ids, &ended, false)? {
-                let no = runs[usize::try_from(ordinal - 1).unwrap_or_default()];
-                if too_large {
+            for closed in close(self.session, &definition, &ids, &ended, false)? {
+                let no = runs[usize::try_from(closed.ordinal - 1).unwrap_or_default()];
+                if closed.too_large {
                     self.close_large_run(no)?;
                 } else {
-                    self.runs[no].status = "completed";
+                    self.completed(no, &closed);
                 }
             }
         }
         Ok(())
+    }
+
+    fn completed(&mut self, no: RunNo, closed: &Closed) {
+        self.runs[no].status = "completed";
+        if closed.is_child {
+            self.aftermath.child_ended(self.runs[no].id);
+        }
     }
 
     /// Closes a run whose output may exceed what jsonb can hold.
@@ -340,7 +374,11 @@ impl<'s> Advance<'s> {
             close(self.session, &run.definition, &[run.id], &[0], true)
         })?;
         match built {
-            Ok(_) => self.runs[no].status = "completed",
+            Ok(closed) => {
+                if let Some(closed) = closed.first() {
+                    self.completed(no, closed);
+                }
+            }
             Err(reason) => {
                 self.runs[no].failure =
                     Some(format!("the output of the run is too large: {reason}"));
@@ -358,15 +396,22 @@ impl<'s> Advance<'s> {
     }
 }
 
-/// Counts down the leaves of runs of one definition, and completes those that are over: returns their ordinals, and
-/// whether the output was not built because it may be too large.
+/// A run that is over.
+struct Closed {
+    ordinal: i64,
+    /// It was left open, because its output may be too large to build.
+    too_large: bool,
+    is_child: bool,
+}
+
+/// Counts down the leaves of runs of one definition, and completes those that are over.
 fn close(
     session: &Session,
     definition: &Definition,
     ids: &[RunId],
     ended: &[i32],
     whatever_size: bool,
-) -> Result<Vec<(i64, bool)>> {
+) -> Result<Vec<Closed>> {
     let output_steps: Vec<&str> = match definition.output_step {
         Some(step) => vec![definition.steps[step].slug.as_str()],
         None => definition
@@ -389,7 +434,16 @@ fn close(
                 &session.now,
                 &largest,
             ],
-            |row| Ok(row.opt(1).zip(row.opt(2))),
+            |row| {
+                let Some(ordinal) = row.opt(1) else {
+                    return Ok(None);
+                };
+                Ok(Some(Closed {
+                    ordinal,
+                    too_large: row.get(2)?,
+                    is_child: row.get(3)?,
+                }))
+            },
         )
         .map(|rows| rows.into_iter().flatten().collect())
 }
@@ -400,15 +454,39 @@ pub fn end_runs(
     status: &'static str,
     ids: &[RunId],
     messages: &[Option<String>],
-) -> Result<()> {
+) -> Result<Aftermath> {
     if ids.is_empty() {
-        return Ok(());
+        return Ok(Aftermath::default());
     }
-    lock_live_tasks(ids, &[])?;
-    END_RUNS.execute(&[&ids.to_vec(), &messages.to_vec(), &status, &session.now])
+    Advance::new(session).lock_live_tasks(ids, &[])?;
+    end_locked_runs(session, status, ids, messages)
 }
 
-/// Waits for claimers that hold live tasks of these runs, or only of these steps.
-pub fn lock_live_tasks(ids: &[RunId], slugs: &[&str]) -> Result<()> {
-    LOCK_LIVE_TASKS.execute(&[&ids.to_vec(), &slugs.to_vec()])
+fn end_locked_runs(
+    session: &Session,
+    status: &'static str,
+    ids: &[RunId],
+    messages: &[Option<String>],
+) -> Result<Aftermath> {
+    let mut aftermath = Aftermath::default();
+    let ended = END_RUNS.query(
+        &[&ids.to_vec(), &messages.to_vec(), &status, &session.now],
+        |row| {
+            Ok((
+                row.get::<RunId>(1)?,
+                row.get::<bool>(2)?,
+                row.get::<bool>(3)?,
+            ))
+        },
+    )?;
+    events::end_waits_of_runs(ids)?;
+    for (run, is_child, has_children) in ended {
+        if is_child {
+            aftermath.child_ended(run);
+        }
+        if has_children {
+            aftermath.children_of(run);
+        }
+    }
+    Ok(aftermath)
 }

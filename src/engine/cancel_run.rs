@@ -1,7 +1,8 @@
-//! A run is called off: what is unfinished is cancelled, and workers learn it from their next receipt.
+//! A run is called off: what is unfinished is cancelled, and workers learn it from their next receipt; so are its
+//! children.
 
 use super::runs::{self, Run};
-use super::{advance, events};
+use super::{MAX_RUN_LOCKS, advance, aftermath};
 use crate::error::Result;
 use crate::model::RunId;
 use crate::store::value::RunRow;
@@ -15,10 +16,8 @@ pub fn cancel_run(
 ) -> Result<Composite<RunRow>> {
     let run = Run::lock(run_id)?;
     if !run.has_ended() {
-        advance::end_runs(session, "cancelled", &[run_id], &[reason])?;
-        if run.definition.waits_for_events {
-            events::end_waits_of_runs(&[run_id])?;
-        }
+        let aftermath = advance::end_runs(session, "cancelled", &[run_id], &[reason])?;
+        aftermath::follow(session, aftermath, &mut { MAX_RUN_LOCKS - 1 })?;
     }
     runs::row(run_id)
 }

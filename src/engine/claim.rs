@@ -11,12 +11,13 @@
 
 use rand::Rng;
 
+use super::aftermath::{self, Aftermath};
 use super::events;
 use super::receipt::TaskKey;
 use super::settle::{self, Settlement, Verdict};
 use super::walks::{self, Lane};
 use super::{limits, workers};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::model::RunId;
 use crate::statements;
 use crate::store::subtransaction::{self, LOCK_NOT_AVAILABLE, PROGRAM_LIMIT_EXCEEDED};
@@ -78,6 +79,31 @@ pub struct Swept {
     pub walks: walks::Start,
     /// Whether the queue is limited or paused, or some flow is paused.
     pub may_be_held_back: bool,
+}
+
+/// A claimed task without its input.
+pub struct Claimed {
+    pub task: TaskKey,
+    pub attempt: i32,
+    pub lease: i64,
+}
+
+/// [`claim`] for an executor that reads the inputs itself.
+pub fn claim_keys(session: &Session, request: &Request) -> Result<Vec<Claimed>> {
+    let lacks = || Error::Internal("a claimed task lacks a field".into());
+    (claim(session, request)?.iter())
+        .map(|task| {
+            Ok(Claimed {
+                task: TaskKey {
+                    run_id: task.field(1).ok_or_else(lacks)?,
+                    step_slug: task.field(3).ok_or_else(lacks)?,
+                    task_index: task.field(4).ok_or_else(lacks)?,
+                },
+                attempt: task.field(5).ok_or_else(lacks)?,
+                lease: task.field(7).ok_or_else(lacks)?,
+            })
+        })
+        .collect()
 }
 
 /// The part of a claim that hands out nothing: ends attempts whose lease ran out, resolves timers, and gives tasks that
@@ -186,12 +212,15 @@ pub fn hand_out(
         OPEN_FREE_RUNS.execute(&[&opened, &session.now])?;
     }
     let mut tasks = Vec::with_capacity(taken.len());
+    let mut aftermath = Aftermath::default();
     for task in taken {
         match task.task {
             Some(task) => tasks.push(task),
-            None => tasks.extend(with_own_input(session, &task)?),
+            None => tasks.extend(with_own_input(session, &task, &mut aftermath)?),
         }
     }
+    // The sweep may have taken all locks that the call may hold.
+    aftermath::follow(session, aftermath, &mut 0)?;
     Ok(tasks)
 }
 
@@ -229,7 +258,11 @@ fn start_attempts(session: &Session, request: &Request, taken: &[Taken]) -> Resu
 
 /// Builds an input that may exceed what jsonb can hold; if it does, the task fails for good, or is handed back if its
 /// run's lock is not free.
-fn with_own_input(session: &Session, task: &Taken) -> Result<Option<Composite<ClaimedTask>>> {
+fn with_own_input(
+    session: &Session,
+    task: &Taken,
+    aftermath: &mut Aftermath,
+) -> Result<Option<Composite<ClaimedTask>>> {
     let built = subtransaction::attempt(&[PROGRAM_LIMIT_EXCEEDED], || {
         TASK_INPUT.first(&[&task.run_id, &task.step_slug, &task.task_index], |row| {
             row.get::<Json>(1)
@@ -264,9 +297,10 @@ fn with_own_input(session: &Session, task: &Taken) -> Result<Option<Composite<Cl
                 retryable: false,
                 retry_after: None,
             });
-            if !settle_without_waiting(session, failure, false)? {
-                settle::settle_unlocked(session, &[settlement(Verdict::Release)])?;
-            }
+            aftermath.append(match settle_without_waiting(session, failure, false)? {
+                Some(more) => more,
+                None => settle::settle_unlocked(session, &[settlement(Verdict::Release)])?,
+            });
             Ok(None)
         }
     }
@@ -274,21 +308,26 @@ fn with_own_input(session: &Session, task: &Taken) -> Result<Option<Composite<Cl
 
 /// Ends the attempts whose lease ran out. Returns whether some of their tasks are due again.
 fn expire(session: &Session, request: &Request, walks: &walks::Start) -> Result<bool> {
+    let mut aftermath = Aftermath::default();
     let again: Vec<_> = take_expired(session, request, walks, request.max_tasks, false)?
         .into_iter()
         .map(|(settlement, _)| settlement)
         .collect();
     if !again.is_empty() {
         // No step ends, so no run's lock is needed; the live rows are ours.
-        settle::settle_unlocked(session, &again)?;
+        aftermath.append(settle::settle_unlocked(session, &again)?);
     }
     // Beyond the locks that a call may hold, they are left for the next claimer.
     let most = request
         .max_tasks
         .min(i32::try_from(request.run_locks).unwrap_or(i32::MAX));
-    for (settlement, is_external) in take_expired(session, request, walks, most, true)? {
-        settle_without_waiting(session, settlement, is_external)?;
+    let last = take_expired(session, request, walks, most, true)?;
+    let mut run_locks = request.run_locks - last.len();
+    for (settlement, is_external) in last {
+        let settled = settle_without_waiting(session, settlement, is_external)?;
+        aftermath.append(settled.unwrap_or_default());
     }
+    aftermath::follow(session, aftermath, &mut run_locks)?;
     Ok(!again.is_empty())
 }
 
@@ -331,11 +370,11 @@ fn settle_without_waiting(
     session: &Session,
     settlement: Settlement,
     is_external: bool,
-) -> Result<bool> {
+) -> Result<Option<Aftermath>> {
     let run_id = settlement.task.run_id;
     let settled = subtransaction::attempt(&[LOCK_NOT_AVAILABLE], || {
         if !lock::try_lock_run(run_id) {
-            return Ok(false);
+            return Ok(None);
         }
         // The end of a step may end its run, which touches every live task of it.
         LOCK_RUN_NOWAIT.execute(&[&run_id])?;
@@ -344,10 +383,10 @@ fn settle_without_waiting(
         } else {
             Some(settlement)
         };
-        if let Some(settlement) = settlement {
-            settle::settle_locked(session, &[settlement])?;
+        match settlement {
+            Some(settlement) => settle::settle_locked(session, &[settlement]).map(Some),
+            None => Ok(Some(Aftermath::default())),
         }
-        Ok(true)
     })?;
-    Ok(settled.unwrap_or(false))
+    Ok(settled.ok().flatten())
 }

@@ -4,7 +4,7 @@ use super::define;
 use crate::error::{Error, Result, quoted};
 use crate::statements;
 use crate::store::value::Parameter;
-use crate::store::{Row, Session, Statement, lock};
+use crate::store::{Row, Session, Statement, latch, lock};
 
 statements! {
     COUNT_RUNS_OF_FLOW = "count_runs_of_flow.sql",
@@ -12,6 +12,7 @@ statements! {
     DELETE_FLOW = "delete_flow.sql",
     COUNT_SCHEDULES_OF_FLOW = "count_schedules_of_flow.sql",
     DELETE_SCHEDULES_OF_FLOW = "delete_schedules_of_flow.sql",
+    LEAVE_ERRANDS_OF_FLOW = "leave_errands_of_flow.sql",
 }
 
 /// How far the runs are counted that stand in the way.
@@ -30,6 +31,8 @@ pub fn delete_flow(session: &Session, flow_slug: &str, with_runs: bool) -> Resul
             ("flow has new runs", "Runs"),
             &flow.slug,
         )?;
+        LEAVE_ERRANDS_OF_FLOW.execute(&[&flow.slug, &rand::random::<i64>(), &session.now])?;
+        latch::set_at_commit();
         DELETE_RUNS_OF_FLOW.execute(&[&flow.slug])?;
     } else {
         let runs = COUNT_RUNS_OF_FLOW

@@ -173,7 +173,7 @@ fn complete(
             verdict: Verdict::Complete(Some(found[&numbers[n]].payload)),
         })
         .collect();
-    settle::settle_within(advance, &batch).map(drop)
+    settle::settle_inside(advance, &batch).map(drop)
 }
 
 /// The live tasks of steps that have just started, each with the position of its step.

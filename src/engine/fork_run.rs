@@ -81,6 +81,7 @@ pub fn fork_run(
         }
     }
     advance.may_be_over(no);
+    // A fork is nobody's child and has none yet: nothing is left to be done to other runs.
     advance.drive()?;
     Ok(id)
 }

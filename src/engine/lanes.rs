@@ -31,6 +31,11 @@ pub struct Open {
 }
 
 impl Open {
+    /// Whether there are flow tasks whose children are to be started.
+    pub fn has_children_to_start(&self) -> bool {
+        self.executor == Executor::Flow && self.waiting == Waiting::Ready
+    }
+
     pub fn lane(&self) -> Lane<'_> {
         Lane {
             queue: &self.queue,

@@ -410,6 +410,7 @@ fn lease(
             &claim::leases(chosen.len()),
             &session.now,
             &request.lease_seconds,
+            &request.grace,
         ],
         |row| {
             let taken = Taken {

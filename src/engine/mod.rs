@@ -33,6 +33,9 @@
 //! Calls that only complete tasks of a large map share its run's lock ([`counting`]), and meet each other at live rows,
 //! in the order of their keys; everything else holds it alone.
 //!
+//! What the end of a run does to its parent and its children ([`aftermath`]) goes against this order, so it waits for
+//! nothing: what is not free is left as an errand.
+//!
 //! The lock of a run (3) is a call of its own before the statement that reads, so that statement sees what the previous
 //! holder committed. `run_flow` needs none: nobody sees the run yet. [`claim`] waits for nothing: rows with SKIP LOCKED,
 //! a run's lock only if it is free. So a holder of a run's lock waits for a row only when a claimer holds it, and a
@@ -49,7 +52,9 @@
 
 pub mod add_step;
 pub mod advance;
+pub mod aftermath;
 pub mod cancel_run;
+pub mod children;
 pub mod claim;
 pub mod claimed;
 pub mod complete_step;

@@ -2,7 +2,8 @@
 //!
 //! Completed and skipped steps stay. Every other step is pending again; of those whose deps are resolved, the ones that
 //! had tasks before get them again at once: a map those that have not completed, everything else its only one. Attempt
-//! numbers go on, and each task has a new budget of attempts.
+//! numbers go on, and each task has a new budget of attempts. A child whose parent went on without it is on its own from
+//! then on.
 
 use std::collections::HashSet;
 use std::rc::Rc;
@@ -11,7 +12,7 @@ use super::advance::{Advance, MovingRun, RunNo};
 use super::counting::LARGE_MAP;
 use super::runs::{self, Run};
 use super::start::{self, Tasks};
-use super::{gather, run_timeouts, walks};
+use super::{MAX_RUN_LOCKS, aftermath, gather, run_timeouts, walks};
 use crate::error::{Error, Result};
 use crate::model::{RunId, StepNo, StepType};
 use crate::statements;
@@ -21,6 +22,7 @@ use crate::store::{Composite, Session};
 statements! {
     REOPEN_STEPS = "reopen_steps.sql",
     REOPEN_RUN = "reopen_run.sql",
+    HOLD_PARENT_TASK = "hold_parent_task.sql",
     REQUEUE_TASKS = "requeue_tasks.sql",
 }
 
@@ -42,7 +44,8 @@ pub fn retry_run(session: &Session, run_id: RunId) -> Result<Composite<RunRow>> 
             row.get::<bool>(3)?,
         ))
     })?;
-    REOPEN_RUN.execute(&[&run_id, flow_slug, &version, &session.now])?;
+    let is_awaited = (HOLD_PARENT_TASK.first(&[&run_id], |row| row.get(1))?).unwrap_or(false);
+    REOPEN_RUN.execute(&[&run_id, flow_slug, &version, &session.now, &is_awaited])?;
 
     run_timeouts::put_deadlines(session, &run.definition, [run_id], None)?;
 
@@ -65,6 +68,7 @@ pub fn retry_run(session: &Session, run_id: RunId) -> Result<Composite<RunRow>> 
     requeue(&mut advance, &again)?;
     advance.may_be_over(no);
     advance.drive()?;
+    aftermath::follow(session, advance.aftermath, &mut { MAX_RUN_LOCKS - 1 })?;
     runs::row(run_id)
 }
 

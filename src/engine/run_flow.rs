@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use std::rc::Rc;
 
 use super::advance::{Advance, MovingRun};
+use super::aftermath;
 use super::start::{self, Places};
 use super::{LARGEST_JSON, definitions, run_timeouts};
 use crate::error::{Error, Result, quoted};
@@ -22,6 +23,7 @@ statements! {
     CLAIM_IDEMPOTENCY_KEYS = "claim_idempotency_keys.sql",
     FIND_IDEMPOTENCY_KEYS = "find_idempotency_keys.sql",
     INSERT_RUNS = "insert_runs.sql",
+    INSERT_CHILDREN = "insert_children.sql",
 }
 
 /// How many payloads `run_flows` takes.
@@ -41,6 +43,8 @@ pub struct Request<'a> {
     pub key: Option<&'a str>,
     /// Who creates the runs, if not the caller.
     pub creator: Option<Creator>,
+    /// The tasks whose children the runs are, one for each payload; they give them their priority, key and creator.
+    pub parents: Option<Parents>,
 }
 
 /// What `runs.created_by` and `runs.created_for` record.
@@ -58,6 +62,18 @@ impl Creator {
             created_for: role::created_for()?,
         })
     }
+}
+
+/// Tasks as columns.
+pub struct Parents {
+    pub run_ids: Vec<RunId>,
+    pub step_slugs: Vec<String>,
+    pub task_indexes: Vec<i32>,
+    pub leases: Vec<i64>,
+    /// The priorities of their runs.
+    pub priorities: Vec<i32>,
+    /// How many runs may be locked if children are over as soon as they begin.
+    pub run_locks: usize,
 }
 
 /// Starts a run for each payload and returns their ids in the same order.
@@ -103,35 +119,58 @@ pub fn run_flow(session: &Session, request: &Request) -> Result<Vec<RunId>> {
         .map(|s| i32::try_from(s.deps.len()).unwrap_or(i32::MAX))
         .collect();
     let started: Vec<_> = (0..definition.steps.len()).map(at_once).collect();
-    INSERT_RUNS.execute(&[
-        &ids,
-        &request.payloads,
-        &is_new,
-        &request.idempotency_keys,
-        &definition.flow_slug,
-        &definition.version,
-        &definition.id,
-        &initial_status(&definition, not_before),
-        &request.priority,
-        &request.key,
-        &created_by,
-        &created_for,
-        &request.start_at,
-        &session.now,
-        &i32::try_from(definition.leaves().count()).unwrap_or(i32::MAX),
-        &largest_part(&definition),
-        &slugs,
-        &deps,
-        &started,
-    ])?;
+    let status = initial_status(&definition, not_before);
+    let leaves = i32::try_from(definition.leaves().count()).unwrap_or(i32::MAX);
+    match &request.parents {
+        None => INSERT_RUNS.execute(&[
+            &ids,
+            &request.payloads,
+            &is_new,
+            &request.idempotency_keys,
+            &definition.flow_slug,
+            &definition.version,
+            &definition.id,
+            &status,
+            &request.priority,
+            &request.key,
+            &created_by,
+            &created_for,
+            &request.start_at,
+            &session.now,
+            &leaves,
+            &largest_part(&definition),
+            &slugs,
+            &deps,
+            &started,
+        ])?,
+        Some(parents) => INSERT_CHILDREN.execute(&[
+            &ids,
+            &request.payloads,
+            &parents.run_ids,
+            &parents.step_slugs,
+            &parents.task_indexes,
+            &parents.leases,
+            &definition.flow_slug,
+            &definition.version,
+            &definition.id,
+            &status,
+            &session.now,
+            &leaves,
+            &started,
+            &largest_part(&definition),
+            &slugs,
+            &deps,
+        ])?,
+    }
 
     let new_ids = (ids.iter().zip(&is_new)).filter_map(|(&id, is_new)| is_new.then_some(id));
     run_timeouts::put_deadlines(session, &definition, new_ids, not_before)?;
 
     let mut advance = Advance::new(session);
     let mut singles = Vec::new();
-    for (&id, _) in ids.iter().zip(&is_new).filter(|(_, is_new)| **is_new) {
-        let mut run = MovingRun::new(id, Rc::clone(&definition), request.priority);
+    for (n, &id) in ids.iter().enumerate().filter(|(n, _)| is_new[*n]) {
+        let priority = (request.parents.as_ref()).map_or(request.priority, |p| p.priorities[n]);
+        let mut run = MovingRun::new(id, Rc::clone(&definition), priority);
         if let Some(start_at) = not_before {
             run = run.pending_until(start_at);
         }
@@ -150,6 +189,12 @@ pub fn run_flow(session: &Session, request: &Request) -> Result<Vec<RunId>> {
     }
     start::start_singles(&mut advance, &singles, &places)?;
     advance.drive()?;
+    if let Some(parents) = &request.parents {
+        if definition.steps.is_empty() {
+            ids.iter().for_each(|&id| advance.aftermath.child_ended(id));
+        }
+        aftermath::follow(session, advance.aftermath, &mut { parents.run_locks })?;
+    }
     Ok(ids)
 }
 

@@ -3,7 +3,9 @@
 //! A deadline is written when a run starts or starts again, and only for versions that have a timeout. Nothing is done
 //! about it when the run ends: whoever sweeps drops the deadlines of ended runs as they fall due, and fails the others.
 
+use super::MAX_RUN_LOCKS;
 use super::advance;
+use super::aftermath::{self, Aftermath};
 use super::event;
 use super::runs::Run;
 use super::upkeep::soon;
@@ -57,11 +59,15 @@ pub fn sweep(session: &Session) -> Result<Option<Instant>> {
     // A statement of its own: a retry of the run moves its deadline, so with that locked an ended run stays so.
     let open = OPEN_RUNS_OF.query(&[&due], |row| row.get::<RunId>(1))?;
     let mut done = due;
+    let mut run_locks = MAX_RUN_LOCKS - open.len();
+    let mut aftermath = Aftermath::default();
     for run in open {
-        if !fail(session, run)? {
-            done.retain(|&other| other != run);
+        match fail(session, run)? {
+            Some(more) => aftermath.append(more),
+            None => done.retain(|&other| other != run),
         }
     }
+    aftermath::follow(session, aftermath, &mut run_locks)?;
     DELETE_DEADLINES.execute(&[&done])?;
     Ok(match next_deadline()? {
         Some(next) if next <= session.now && !done.is_empty() => Some(session.now),
@@ -74,11 +80,11 @@ fn next_deadline() -> Result<Option<Instant>> {
     NEXT_DEADLINE.first(&[], |row| row.get(1))
 }
 
-/// Fails a run, unless that needs a lock that someone else holds: then false.
-fn fail(session: &Session, run_id: RunId) -> Result<bool> {
+/// Fails a run, unless that needs a lock that someone else holds: then nothing.
+fn fail(session: &Session, run_id: RunId) -> Result<Option<Aftermath>> {
     let failed = subtransaction::attempt(&[LOCK_NOT_AVAILABLE], || {
         if !lock::try_lock_run(run_id) {
-            return Ok(false);
+            return Ok(None);
         }
         // Before it is read: nobody moves the run from here on.
         LOCK_RUN_NOWAIT.execute(&[&run_id])?;
@@ -86,9 +92,9 @@ fn fail(session: &Session, run_id: RunId) -> Result<bool> {
         if !run.has_ended() {
             let seconds = run.definition.run_timeout.unwrap_or_default();
             let message = format!("the run took longer than its run_timeout of {seconds} seconds");
-            advance::end_runs(session, "failed", &[run_id], &[Some(message)])?;
+            return advance::end_runs(session, "failed", &[run_id], &[Some(message)]).map(Some);
         }
-        Ok(true)
+        Ok(Some(Aftermath::default()))
     })?;
-    Ok(failed.unwrap_or(false))
+    Ok(failed.ok().flatten())
 }

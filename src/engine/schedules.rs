@@ -153,6 +153,7 @@ impl Schedule {
             priority: self.priority,
             start_at: None,
             key: self.key.as_deref(),
+            parents: None,
             creator: Some(Creator {
                 created_by: self.owner.clone(),
                 created_for: None,

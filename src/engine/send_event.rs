@@ -16,7 +16,7 @@ use super::events;
 use super::receipt::TaskKey;
 use super::run_flow::LONGEST_KEY;
 use super::settle::{self, Settlement, Verdict};
-use super::{MAX_RUN_LOCKS, definitions};
+use super::{MAX_RUN_LOCKS, aftermath, definitions};
 use crate::error::{Error, Result, quoted};
 use crate::model::{RunId, domain};
 use crate::store::lock::{self, Hold};
@@ -71,11 +71,13 @@ pub fn send_event(session: &Session, request: &Request) -> Result<i64> {
     }
 
     let mut advance = Advance::new(session);
-    let settled = settle::settle_within(&mut advance, &batch)?;
+    let settled = settle::settle_inside(&mut advance, &batch)?;
     if settled.len() < batch.len() && door::has_fixed_snapshot() {
         return refuse_stale_snapshot(&batch, &settled);
     }
     advance.drive()?;
+    let mut run_locks = MAX_RUN_LOCKS.saturating_sub(runs.len());
+    aftermath::follow(session, advance.aftermath, &mut run_locks)?;
 
     // Last, since whoever settles one of these may wait for this call, and this call may wait for nobody then.
     if has_more {

@@ -9,7 +9,8 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::advance::{self, Advance, MovingRun, RunNo, Skip, SkipReason};
+use super::advance::{Advance, MovingRun, RunNo, Skip, SkipReason};
+use super::aftermath::{self, Aftermath};
 use super::counting::{self, Holds};
 use super::fate::{self, Fate};
 use super::receipt::{self, Receipt, Standing, TaskKey};
@@ -60,15 +61,27 @@ pub struct Settlement {
 
 /// Takes results and returns a receipt for each, in the same order.
 pub fn settle(session: &Session, batch: &[Settlement]) -> Result<Vec<Receipt>> {
-    if batch.len() > MAX_RUN_LOCKS {
+    settle_within(session, batch, &mut { MAX_RUN_LOCKS })
+}
+
+/// [`settle`] for a call that goes on: says how many runs it may still lock.
+pub fn settle_within(
+    session: &Session,
+    batch: &[Settlement],
+    run_locks: &mut usize,
+) -> Result<Vec<Receipt>> {
+    if batch.len() > *run_locks {
         return Err(Error::invalid_with_hint(
             format!("a batch of {} results is too large", batch.len()),
-            format!("Settle at most {MAX_RUN_LOCKS} results in a call."),
+            format!("Settle at most {run_locks} results in a call."),
         ));
     }
+    *run_locks -= batch.len();
     lock::share_runs_table()?;
     let holds = Holds::take(batch)?;
-    settle_with(session, batch, &OPEN_RUNS, Some(&holds))
+    let mut transition = Transition::new(session, batch, &OPEN_RUNS, Some(&holds))?;
+    let has_moved_others = aftermath::follow(session, transition.aftermath(), run_locks)?;
+    transition.receipts(has_moved_others)
 }
 
 /// A task of the batch that may be settled: its live row is ours.
@@ -84,32 +97,77 @@ pub struct Live {
     pub opens_run: bool,
 }
 
-/// [`settle`] for a caller that holds the locks alone.
-pub fn settle_locked(session: &Session, batch: &[Settlement]) -> Result<Vec<Receipt>> {
-    settle_with(session, batch, &OPEN_RUNS, None)
+/// [`settle`] for a caller that holds the locks alone, and sees to the aftermath.
+pub fn settle_locked(session: &Session, batch: &[Settlement]) -> Result<Aftermath> {
+    Ok(Transition::new(session, batch, &OPEN_RUNS, None)?.aftermath())
 }
 
-/// [`settle`] for a claimer, which holds live rows but no run's lock, and whose settlements end no step. It waits for
-/// nobody: a pending run whose row someone else holds stays pending, and the next claim or settlement opens it.
-pub fn settle_unlocked(session: &Session, batch: &[Settlement]) -> Result<Vec<Receipt>> {
-    settle_with(session, batch, &OPEN_FREE_RUNS, None)
+/// [`settle_locked`] for a caller that also holds the rows of the tasks and of their runs: what else is held by someone
+/// makes it fail with 55P03.
+pub fn settle_nowait(session: &Session, batch: &[Settlement]) -> Result<Aftermath> {
+    let advance = Advance::nowait(session);
+    Ok(Transition::of(advance, batch, &OPEN_RUNS, None)?.aftermath())
 }
 
-fn settle_with(
-    session: &Session,
-    batch: &[Settlement],
-    open_runs: &Statement,
-    holds: Option<&Holds>,
-) -> Result<Vec<Receipt>> {
-    let mut advance = Advance::new(session);
-    let (live, fates) = settle_tasks(&mut advance, batch, open_runs, holds)?;
-    advance.drive()?;
-    receipts(&advance, batch, &live, &fates)
+/// [`settle_locked`] for a claimer, which holds live rows but no run's lock, and whose settlements end no step. It waits
+/// for nobody: a pending run whose row someone else holds stays pending, and the next claim or settlement opens it.
+pub fn settle_unlocked(session: &Session, batch: &[Settlement]) -> Result<Aftermath> {
+    Ok(Transition::new(session, batch, &OPEN_FREE_RUNS, None)?.aftermath())
+}
+
+/// A batch that is settled.
+struct Transition<'s, 'b> {
+    advance: Advance<'s>,
+    batch: &'b [Settlement],
+    live: Vec<Live>,
+    fates: Vec<Fate>,
+}
+
+impl<'s, 'b> Transition<'s, 'b> {
+    fn new(
+        session: &'s Session,
+        batch: &'b [Settlement],
+        open_runs: &Statement,
+        holds: Option<&Holds>,
+    ) -> Result<Self> {
+        Self::of(Advance::new(session), batch, open_runs, holds)
+    }
+
+    fn of(
+        mut advance: Advance<'s>,
+        batch: &'b [Settlement],
+        open_runs: &Statement,
+        holds: Option<&Holds>,
+    ) -> Result<Self> {
+        let (live, fates) = settle_tasks(&mut advance, batch, open_runs, holds)?;
+        advance.drive()?;
+        Ok(Self {
+            advance,
+            batch,
+            live,
+            fates,
+        })
+    }
+
+    fn aftermath(&mut self) -> Aftermath {
+        std::mem::take(&mut self.advance.aftermath)
+    }
+
+    /// The receipts; where things stand is looked up if other runs were moved since.
+    fn receipts(&self, has_moved_others: bool) -> Result<Vec<Receipt>> {
+        receipts(
+            &self.advance,
+            self.batch,
+            &self.live,
+            &self.fates,
+            has_moved_others,
+        )
+    }
 }
 
 /// [`settle_locked`] for a caller that drives `advance` itself, for tasks that are completed or end: a batch of any
 /// size. Returns the positions of those that were settled.
-pub fn settle_within(advance: &mut Advance, batch: &[Settlement]) -> Result<Vec<usize>> {
+pub fn settle_inside(advance: &mut Advance, batch: &[Settlement]) -> Result<Vec<usize>> {
     let mut settled = Vec::with_capacity(batch.len());
     let mut rest = batch;
     while !rest.is_empty() {
@@ -153,6 +211,11 @@ fn settle_tasks(
     retry_tasks(advance, batch, &live, &fates)?;
     release_tasks(advance, batch, &live, &fates)?;
     end_tasks(advance, batch, &live, &fates)?;
+    for task in &live {
+        if advance.step(task.run, task.step).executor == Executor::Flow {
+            advance.aftermath.child_of(batch[task.no].task.clone());
+        }
+    }
     // No external task is tried again, so those that were settled have ended.
     let ended = live.iter().map(|task| (task.run, task.step, task.no));
     events::end_waits(advance, batch, ended)?;
@@ -483,9 +546,14 @@ fn end_tasks(
     if !maps.is_empty() {
         let ids: Vec<_> = maps.iter().map(|map| advance.runs[map.0].id).collect();
         let slugs: Vec<_> = maps.iter().map(|m| advance.slug(m.0, m.1)).collect();
-        advance::lock_live_tasks(&ids, &slugs)?;
+        advance.lock_live_tasks(&ids, &slugs)?;
         CANCEL_STEP_TASKS.execute(&[&ids, &slugs, &advance.session.now])?;
         events::end_waits_of_steps(advance, &maps)?;
+        for &(run, step) in &maps {
+            if advance.step(run, step).executor == Executor::Flow {
+                advance.aftermath.children_of(advance.runs[run].id);
+            }
+        }
     }
     advance.skip_steps(skips)?;
     advance.fail_steps(failures)
@@ -496,6 +564,7 @@ fn receipts(
     batch: &[Settlement],
     live: &[Live],
     fates: &[Fate],
+    has_moved_others: bool,
 ) -> Result<Vec<Receipt>> {
     let mut receipts: Vec<_> = (batch.iter())
         .map(|settlement| Receipt {
@@ -526,7 +595,8 @@ fn receipts(
         };
     }
     // What was refused, and what a failure may have cancelled, is looked up.
-    let unsure: Vec<_> = if fates.iter().any(|fate| matches!(fate, Fate::Ended { .. }))
+    let unsure: Vec<_> = if has_moved_others
+        || fates.iter().any(|fate| matches!(fate, Fate::Ended { .. }))
         || (0..advance.runs.len()).any(|run| advance.is_failing(run))
     {
         (0..receipts.len()).collect()

@@ -324,7 +324,10 @@ impl Tasks {
                     )?),
                 });
             tasks.ready_at.push(ready_at);
-            tasks.timeouts.push(step.timeout);
+            tasks.timeouts.push(match step.executor {
+                Executor::Flow if !step.own_timeout => 0,
+                _ => step.timeout,
+            });
             tasks.opens_run.push(run.not_before.is_some());
             tasks.expires_at.push(match step.executor {
                 Executor::Timer => Some(ready_at),

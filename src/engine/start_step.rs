@@ -2,7 +2,7 @@
 
 use super::advance::Advance;
 use super::runs::Run;
-use super::start;
+use super::{MAX_RUN_LOCKS, aftermath, start};
 use crate::error::{Error, Result};
 use crate::model::RunId;
 use crate::statements;
@@ -53,6 +53,7 @@ pub fn start_step(
         let no = advance.add(run.moving(session));
         start::start(&mut advance, vec![(no, step)])?;
         advance.drive()?;
+        aftermath::follow(session, advance.aftermath, &mut { MAX_RUN_LOCKS - 1 })?;
     }
     STEP_STATE
         .first(&[&run_id, &step_slug], |row| row.composite(1))?

@@ -47,7 +47,7 @@ pub fn begin(advance: &mut Advance, steps: &[(RunNo, StepNo)]) -> Result<()> {
             }),
         );
     }
-    settle::settle_within(advance, &batch).map(drop)
+    settle::settle_inside(advance, &batch).map(drop)
 }
 
 /// When what a run starts now begins: a pending run's steps not before it does.

@@ -10,12 +10,15 @@ use std::cmp::min;
 use super::claim;
 use super::lanes::{self, Waiting};
 use super::walks::Lane;
-use super::{MAX_RUN_LOCKS, event, events, retention, run_timeouts, schedules};
+use super::{MAX_RUN_LOCKS, children, event, events, retention, run_timeouts, schedules};
 use crate::error::Result;
 use crate::store::{Instant, Session};
 
 /// How many tasks of a queue one look settles or moves.
 const MOST_TASKS: i32 = 1000;
+
+/// How many children are started for a queue before the next one has its turn.
+const MOST_CHILDREN: i32 = 100;
 
 /// A part of the upkeep. It returns when it is due again, by what it knows now.
 pub struct Part {
@@ -25,6 +28,10 @@ pub struct Part {
 
 /// Everything but the queues.
 pub const PARTS: &[Part] = &[
+    Part {
+        name: "errands",
+        run: children::sweep,
+    },
     Part {
         name: "schedules",
         run: schedules::tick,
@@ -66,6 +73,11 @@ pub fn sweep(session: &Session, lane: Lane) -> Result<()> {
     Ok(())
 }
 
+/// Starts the children of flow tasks that are ready in a queue. Returns whether there may be more.
+pub fn start_children(session: &Session, lane: Lane) -> Result<bool> {
+    Ok(children::start(session, lane.queue, MOST_CHILDREN)? > 0)
+}
+
 /// The queues in which something is due by now, and when the next thing is due in the others.
 pub fn due(open: Vec<lanes::Open>, now: Instant) -> (Vec<lanes::Open>, Instant) {
     let mut next = Instant::INFINITY;
@@ -82,9 +94,15 @@ pub fn due(open: Vec<lanes::Open>, now: Instant) -> (Vec<lanes::Open>, Instant) 
 
 /// Does everything that is due, once. Returns when there is something to do next.
 pub fn run(session: &Session) -> Result<Option<Instant>> {
-    let (due, mut next) = due(lanes::open()?, session.now);
+    let (due, _) = due(lanes::open()?, session.now);
     for open in &due {
         sweep(session, open.lane())?;
+    }
+    let mut next = Instant::INFINITY;
+    for open in lanes::open()? {
+        if open.has_children_to_start() && start_children(session, open.lane())? {
+            next = session.now;
+        }
     }
     for part in PARTS {
         next = min(next, (part.run)(session)?.unwrap_or(Instant::INFINITY));

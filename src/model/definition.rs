@@ -67,7 +67,8 @@ pub struct Step {
     pub base_delay: i32,
     /// Seconds of a lease, the step's own or the version's.
     pub timeout: i32,
-    /// Whether the step names a timeout of its own; only then an external step times out.
+    /// Whether the step names a timeout of its own; only then an external step or a child run
+    /// times out.
     pub own_timeout: bool,
     pub start_delay: i32,
     pub has_condition: bool,
@@ -107,8 +108,6 @@ pub struct Definition {
     pub missing_output_step: Option<String>,
     /// The largest number of values that are ever put together: an input of a step, or the output of a run.
     pub widest: usize,
-    /// Whether a step waits for an event.
-    pub waits_for_events: bool,
     /// In the order of `index`.
     pub steps: Vec<Step>,
     by_slug: HashMap<String, StepNo>,
@@ -148,7 +147,6 @@ impl Definition {
             max_delay,
             run_timeout,
             output_step,
-            waits_for_events: steps.iter().any(|step| step.event().is_some()),
             widest: inputs.unwrap_or(1).max(leaves),
             missing_output_step: (output_step_slug.filter(|_| output_step.is_none()))
                 .map(str::to_owned),

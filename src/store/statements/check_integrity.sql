@@ -3,7 +3,7 @@
 -- Locks nothing.
 with version_steps as materialized (
   select p.flow_slug, p.flow_version, p.step_slug, p.step_index, p.step_type, p.executor, p.queue, p.start_mode,
-         coalesce(p.timeout, v.timeout) as timeout,
+         case p.executor when 'flow' then coalesce(p.timeout, 0) else coalesce(p.timeout, v.timeout) end as timeout,
          not exists (select from pgflow.deps d
                      where d.flow_slug = p.flow_slug and d.flow_version = p.flow_version
                        and d.from_step_slug = p.step_slug) as is_leaf
@@ -292,6 +292,30 @@ from (
 full join pgflow.event_waiters w
   on w.run_id = l.run_id and w.step_slug = l.step_slug and w.task_index = l.task_index
 where w.name is distinct from l.target
+union all
+select t.run_id, format('task %s of step "%s" waits for a child, but %s', t.task_index, t.step_slug,
+                        case when c.run_id is null then 'there is none' else format('run "%s" has ended', c.run_id) end)
+from pgflow.live_tasks t
+left join pgflow.runs c
+  on c.parent_run_id = t.run_id and c.parent_step_slug = t.step_slug and c.parent_task_index = t.task_index
+ and c.parent_lease = t.lease
+where t.executor = 'f' and t.lease is not null and (c.run_id is null or c.finished_at is not null)
+  and not exists (select from pgflow.errands e
+                  where e.run_id = c.run_id and e.kind = 'tell_parent' or e.run_id = t.run_id and e.kind = 'end_children')
+union all
+select c.run_id, format('the run is %s but task %s of step "%s" of its parent does not wait for it',
+                        c.status, c.parent_task_index, c.parent_step_slug)
+from pgflow.runs c
+left join pgflow.live_tasks t
+  on t.run_id = c.parent_run_id and t.step_slug = c.parent_step_slug and t.task_index = c.parent_task_index
+ and t.lease = c.parent_lease
+where c.parent_lease is not null and c.finished_at is null and t.run_id is null
+  and not exists (select from pgflow.errands e where e.run_id = c.parent_run_id and e.kind = 'end_children')
+union all
+select c.run_id, 'the run has a lease of a parent''s task but is no child of one'
+from pgflow.runs c
+where (c.parent_lease is not null or c.depth is not null)
+  and (c.parent_run_id is null or c.parent_step_slug is null or c.parent_task_index is null or c.depth is null)
 union all
 select null, format('version %s of flow "%s" is kept, but not the flow', v.version, v.flow_slug)
 from pgflow.flow_versions v

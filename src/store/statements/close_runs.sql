@@ -1,5 +1,5 @@
 -- Counts down the leaves of runs, and completes the runs that have none left and no step open. Returns the ordinals of
--- the runs that are over, and whether their output may be too large: those are left open.
+-- the runs that are over, whether their output may be too large (those are left open), and whether they are children.
 -- Updates the runs; the caller holds their locks.
 with counted as materialized (
   select u.run_id, u.ended, u.ordinal,
@@ -35,4 +35,4 @@ set remaining_leaves = r.remaining_leaves - m.ended,
              end
 from measured m
 where r.run_id = m.run_id
-returning case when m.is_over then m.ordinal end, m.too_large
+returning case when m.is_over then m.ordinal end, m.too_large, r.parent_step_slug is not null

@@ -2,7 +2,10 @@
 -- of their own, and a timer has no lease.
 -- Updates the live row.
 update pgflow.live_tasks t
-set lease_expires_at = $6::timestamptz + make_interval(secs => coalesce($5::int, t.timeout))
+set lease_expires_at = case
+      when t.timeout = 0 and $5::int is null then 'infinity'
+      else $6::timestamptz + make_interval(secs => coalesce($5::int, t.timeout))
+    end
 where t.run_id = $1 and t.step_slug = $2 and t.task_index = $3
   and t.lease_expires_at is not null and t.executor not in ('e', 't') and ($4::bigint is null or t.lease = $4)
 returning t.attempt

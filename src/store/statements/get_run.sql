@@ -1,7 +1,8 @@
--- A run with its steps, in order of definition, as one object: what a page shows.
+-- A run with its steps, in order of definition, and the first thousand of its children, in order of their tasks, as one
+-- object: what a page shows.
 -- Locks nothing.
 select jsonb_build_object(
-  'run', to_jsonb(r) - array['definition_id', 'remaining_leaves', 'large'],
+  'run', to_jsonb(r) - array['definition_id', 'remaining_leaves', 'large', 'parent_lease', 'depth'],
   'steps', coalesce((
     select jsonb_agg(
       to_jsonb(s) - array['run_id', 'flow_slug', 'is_counted'] || jsonb_build_object(
@@ -32,6 +33,21 @@ select jsonb_build_object(
              count(*) filter (where t.status in ('failed', 'expired')) as failed
       from pgflow.step_tasks t
       where t.run_id = r.run_id and t.step_slug = p.step_slug) a
-    where p.flow_slug = r.flow_slug and p.flow_version = r.flow_version), '[]'))
+    where p.flow_slug = r.flow_slug and p.flow_version = r.flow_version), '[]'),
+  'children', coalesce((
+    select jsonb_agg(to_jsonb(c) - 'step_index' order by c.step_index, c.parent_task_index, c.run_id)
+    from (
+      select c.*
+      from pgflow.steps p
+      cross join lateral (
+        select p.step_index, c.run_id, c.flow_slug, c.status, c.parent_step_slug, c.parent_task_index
+        from pgflow.runs c
+        where c.parent_run_id = r.run_id and c.parent_step_slug = p.step_slug
+        order by c.parent_task_index, c.run_id
+        limit 1000) c
+      where p.flow_slug = r.flow_slug and p.flow_version = r.flow_version and p.executor = 'flow'
+      order by c.step_index, c.parent_task_index, c.run_id
+      limit 1000) c), '[]'),
+  'children_count', (select count(*) from pgflow.runs c where c.parent_run_id = r.run_id and c.parent_step_slug is not null))
 from pgflow.runs r
 where r.run_id = $1

@@ -11,7 +11,10 @@ with free as materialized (
 ), leased as (
   update pgflow.live_tasks t
   set status = 'started', lease = f.lease,
-      lease_expires_at = $5::timestamptz + make_interval(secs => coalesce($6::int, t.timeout))
+      lease_expires_at = case
+        when t.timeout = 0 and $6::int is null then 'infinity'
+        else $5::timestamptz + make_interval(secs => coalesce($6::int, t.timeout + $7::int))
+      end
   from free f
   where t.run_id = f.run_id and t.step_slug = f.step_slug and t.task_index = f.task_index
   returning t.opens_run, t.run_id, t.flow_slug::text, t.step_slug::text, t.task_index, t.attempt, t.lease,

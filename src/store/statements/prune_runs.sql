@@ -1,8 +1,10 @@
--- Deletes ended runs with all that belongs to them, the oldest first, and counts them.
+-- Deletes ended runs with all that belongs to them, the oldest first, and counts them; not those whose end has not yet
+-- reached their parent and children.
 -- Locks and deletes; skips runs that someone else holds.
 with old as materialized (
   select r.run_id from pgflow.runs r
   where r.run_id < $1 and r.finished_at < $2
+    and not exists (select from pgflow.errands e where e.run_id = r.run_id offset 0)
   order by r.run_id
   limit $3
   for update skip locked

@@ -22,7 +22,10 @@ with next as materialized (
 ), leased as materialized (
   update pgflow.live_tasks t
   set status = 'started', lease = ($6::bigint[])[p.place],
-      lease_expires_at = $3::timestamptz + make_interval(secs => coalesce($4::int, t.timeout + $11::int))
+      lease_expires_at = case
+        when t.timeout = 0 and $4::int is null then 'infinity'
+        else $3::timestamptz + make_interval(secs => coalesce($4::int, t.timeout + $11::int))
+      end
   from placed p
   where t.run_id = p.run_id and t.step_slug = p.step_slug and t.task_index = p.task_index
   returning t.run_id, t.flow_slug, t.flow_version, t.step_slug, t.task_index, t.attempt, t.lease, t.lease_expires_at,
@@ -36,7 +39,7 @@ with next as materialized (
 select r.large,
        row(l.run_id, l.flow_slug, l.step_slug, l.task_index, l.attempt,
            case
-             when r.large then null
+             when r.large or $10 = 'flow' then null
              when l.item is not null then jsonb_build_object('item', l.item, 'index', l.task_index)
              else (select jsonb_object_agg(i.key, i.value)
                    from (select 'run' as key, r.payload as value
