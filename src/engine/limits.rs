@@ -231,9 +231,9 @@ fn claim_limited(
     // First without the row, so that asking writes nothing while there is nothing to be had.
     let seen = LIMITS.first(&[&queue], Limits::read)?;
     // What ended since an old snapshot was taken is not seen by it: it cannot tell whether old claims are over.
-    let Some(seen) = seen.filter(|limits| {
-        !limits.is_paused && !(limits.awaits_claims && door::has_fixed_snapshot())
-    }) else {
+    let is_blind = door::has_fixed_snapshot();
+    let Some(seen) = seen.filter(|limits| !(limits.is_paused || limits.awaits_claims && is_blind))
+    else {
         return Ok(Vec::new());
     };
     if seen.room(queue, session.now)? <= 0 || !has_ready_tasks(request.lane, ready)? {
