@@ -100,7 +100,7 @@ select t.claimed(2);
 select t.claimed(100);
 select t.claimed(100);
 select key, sum(tasks) from pgflow.queue_starts where queue = 'keyed' group by key order by key;
-update pgflow.queue_starts set started_at = started_at - interval '1 hour' where key = 'c' or key is null;
+update pgflow.queue_starts set started_at = started_at - interval '1 hour' where key = 'c' or key = '';
 select t.claimed(100);
 select * from pgflow.check_integrity();
 select count(pgflow.cancel_run(run_id)) > 0 as ended from pgflow.runs where status = 'started' and flow_slug in ('keyed', 'unlimited');
