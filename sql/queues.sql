@@ -28,16 +28,15 @@ COMMENT ON COLUMN pgflow.queues.awaits IS 'The transactions that may have claime
 
 CREATE TABLE pgflow.queue_starts (
   queue      text COLLATE "C" NOT NULL,
-  key        text COLLATE "C",
   started_at timestamptz NOT NULL,
+  key        text COLLATE "C" NOT NULL,
   tasks      int NOT NULL,
+  CONSTRAINT "starts are known by queue, moment and key" PRIMARY KEY (queue, started_at, key),
   CONSTRAINT "a start is a start of tasks" CHECK (tasks > 0)
 ) WITH (autovacuum_vacuum_scale_factor = 0.1, autovacuum_vacuum_threshold = 500);
 COMMENT ON TABLE pgflow.queue_starts IS 'What claims started lately in queues whose starts are limited. Claims delete what is older than the period.';
-COMMENT ON COLUMN pgflow.queue_starts.key IS 'The key of the runs; null for runs without one, and where starts are not counted by key.';
+COMMENT ON COLUMN pgflow.queue_starts.key IS 'The key of the runs; empty for runs without one, and where starts are not counted by key.';
 COMMENT ON COLUMN pgflow.queue_starts.tasks IS 'How many tasks were started then.';
-
-CREATE INDEX queue_starts_by_time ON pgflow.queue_starts (queue, started_at);
 
 CREATE TABLE pgflow.paused_flows (
   flow_slug text COLLATE "C" NOT NULL,

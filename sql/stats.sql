@@ -10,15 +10,16 @@ SELECT coalesce(t.queue, q.queue) AS queue, t.executor,
        CASE WHEN q.max_started IS NOT NULL OR q.max_started_per_key IS NOT NULL THEN q.period END AS period
 FROM (
   SELECT l.queue,
-         CASE l.executor WHEN 'w' THEN 'worker' WHEN 's' THEN 'sql' WHEN 'h' THEN 'http' WHEN 'f' THEN 'flow'
-                         WHEN 'e' THEN 'external' WHEN 't' THEN 'timer' END AS executor,
-         count(*) FILTER (WHERE l.status = 'ready') AS ready,
-         count(*) FILTER (WHERE l.status = 'delayed') AS delayed,
-         count(*) FILTER (WHERE l.status = 'started') AS started,
-         count(*) FILTER (WHERE l.lease IS NOT NULL AND l.lease_expires_at <= clock_timestamp()) AS expired_leases,
-         min(l.ready_at) FILTER (WHERE l.status = 'ready') AS oldest_ready_at,
-         least(min(l.ready_at) FILTER (WHERE l.status = 'delayed'),
-               min(l.lease_expires_at) FILTER (WHERE l.executor = 't')) AS next_due_at
+         CASE WHEN l.executor = 'w' THEN 'worker' WHEN l.executor = 's' THEN 'sql' WHEN l.executor = 'h' THEN 'http'
+              WHEN l.executor = 'f' THEN 'flow' WHEN l.executor = 'e' THEN 'external' WHEN l.executor = 't' THEN 'timer'
+              END AS executor,
+         pg_catalog.count(*) FILTER (WHERE l.status = 'ready') AS ready,
+         pg_catalog.count(*) FILTER (WHERE l.status = 'delayed') AS delayed,
+         pg_catalog.count(*) FILTER (WHERE l.status = 'started') AS started,
+         pg_catalog.count(*) FILTER (WHERE l.lease IS NOT NULL AND l.lease_expires_at <= pg_catalog.clock_timestamp()) AS expired_leases,
+         pg_catalog.min(l.ready_at) FILTER (WHERE l.status = 'ready') AS oldest_ready_at,
+         least(pg_catalog.min(l.ready_at) FILTER (WHERE l.status = 'delayed'),
+               pg_catalog.min(l.lease_expires_at) FILTER (WHERE l.executor = 't')) AS next_due_at
   FROM pgflow.live_tasks l
   GROUP BY l.queue, l.executor
 ) t
@@ -40,19 +41,19 @@ COMMENT ON COLUMN pgflow.queue_stats.period IS 'The period in which starts are c
 
 CREATE VIEW pgflow.worker_stats WITH (security_invoker = true) AS
 SELECT coalesce(w.worker_id, h.worker_id) AS worker_id,
-       coalesce(w.last_seen_at > clock_timestamp() - interval '1 minute' OR h.lease_expires_at > clock_timestamp(),
+       coalesce(w.last_seen_at > pg_catalog.clock_timestamp() - interval '1 minute' OR h.lease_expires_at > pg_catalog.clock_timestamp(),
                 false) AS is_alive,
        w.queues, w.started_at, w.last_seen_at, w.tasks_claimed,
        coalesce(h.tasks, 0) AS tasks_held, h.queues AS queues_held, h.started_at AS oldest_held_at, h.lease_expires_at
 FROM (
-  SELECT s.worker_id, array_agg(s.queue ORDER BY s.queue) AS queues, min(s.started_at) AS started_at,
-         max(s.last_seen_at) AS last_seen_at, sum(s.tasks_claimed)::bigint AS tasks_claimed
+  SELECT s.worker_id, pg_catalog.array_agg(s.queue ORDER BY s.queue) AS queues, pg_catalog.min(s.started_at) AS started_at,
+         pg_catalog.max(s.last_seen_at) AS last_seen_at, pg_catalog.sum(s.tasks_claimed)::bigint AS tasks_claimed
   FROM pgflow.workers s
   GROUP BY s.worker_id
 ) w
 FULL JOIN (
-  SELECT a.worker_id COLLATE "C" AS worker_id, count(*) AS tasks, array_agg(DISTINCT l.queue) AS queues,
-         min(a.started_at) AS started_at, max(l.lease_expires_at) AS lease_expires_at
+  SELECT a.worker_id COLLATE "C" AS worker_id, pg_catalog.count(*) AS tasks, pg_catalog.array_agg(DISTINCT l.queue) AS queues,
+         pg_catalog.min(a.started_at) AS started_at, pg_catalog.max(l.lease_expires_at) AS lease_expires_at
   FROM pgflow.live_tasks l
   JOIN pgflow.step_tasks a ON a.run_id = l.run_id AND a.step_slug = l.step_slug AND a.task_index = l.task_index
                               AND a.attempt = l.attempt
@@ -83,29 +84,29 @@ FROM pgflow.flows f
 LEFT JOIN pgflow.paused_flows p ON p.flow_slug = f.flow_slug
 LEFT JOIN (
   SELECT r.flow_slug,
-         count(*) FILTER (WHERE r.status = 'pending') AS pending,
-         count(*) FILTER (WHERE r.status = 'started') AS started,
-         count(*) FILTER (WHERE r.status = 'completed') AS completed,
-         count(*) FILTER (WHERE r.status = 'failed') AS failed,
-         count(*) FILTER (WHERE r.status = 'cancelled') AS cancelled,
-         count(*) FILTER (WHERE r.status = 'completed' AND r.finished_at > n.day_ago) AS completed_lately,
-         count(*) FILTER (WHERE r.status = 'failed' AND r.finished_at > n.day_ago) AS failed_lately,
-         avg(r.finished_at - r.started_at)
+         pg_catalog.count(*) FILTER (WHERE r.status = 'pending') AS pending,
+         pg_catalog.count(*) FILTER (WHERE r.status = 'started') AS started,
+         pg_catalog.count(*) FILTER (WHERE r.status = 'completed') AS completed,
+         pg_catalog.count(*) FILTER (WHERE r.status = 'failed') AS failed,
+         pg_catalog.count(*) FILTER (WHERE r.status = 'cancelled') AS cancelled,
+         pg_catalog.count(*) FILTER (WHERE r.status = 'completed' AND r.finished_at > n.day_ago) AS completed_lately,
+         pg_catalog.count(*) FILTER (WHERE r.status = 'failed' AND r.finished_at > n.day_ago) AS failed_lately,
+         pg_catalog.avg(r.finished_at - r.started_at)
            FILTER (WHERE r.status = 'completed' AND r.finished_at > n.day_ago) AS average_duration,
-         percentile_cont(0.95) WITHIN GROUP (ORDER BY r.finished_at - r.started_at)
+         pg_catalog.percentile_cont(0.95) WITHIN GROUP (ORDER BY r.finished_at - r.started_at)
            FILTER (WHERE r.status = 'completed' AND r.finished_at > n.day_ago) AS p95_duration
-  FROM (SELECT clock_timestamp() - interval '24 hours' AS day_ago) n
+  FROM (SELECT pg_catalog.clock_timestamp() - interval '24 hours' AS day_ago) n
   CROSS JOIN pgflow.runs r
   GROUP BY r.flow_slug
 ) r ON r.flow_slug = f.flow_slug
 LEFT JOIN (
-  SELECT t.flow_slug, count(*) AS attempts_lately,
-         count(*) FILTER (WHERE t.status IN ('failed', 'expired')) AS attempts_failed_lately,
-         count(*) FILTER (WHERE t.attempt > 1) AS attempts_retried_lately
+  SELECT t.flow_slug, pg_catalog.count(*) AS attempts_lately,
+         pg_catalog.count(*) FILTER (WHERE t.status IN ('failed', 'expired')) AS attempts_failed_lately,
+         pg_catalog.count(*) FILTER (WHERE t.attempt > 1) AS attempts_retried_lately
   FROM pgflow.step_tasks t
   -- The first 48 bits of a run's id are the milliseconds of its beginning.
-  WHERE t.run_id >= (SELECT rpad(lpad(to_hex((extract(epoch FROM clock_timestamp() - interval '24 hours') * 1000)::bigint),
-                                      12, '0'), 32, '0')::uuid)
+  WHERE t.run_id >= (SELECT pg_catalog.rpad(pg_catalog.lpad(pg_catalog.to_hex((extract(epoch FROM pg_catalog.clock_timestamp() - interval '24 hours') * 1000)::bigint),
+                                      12, '0'), 32, '0')::pg_catalog.uuid)
   GROUP BY t.flow_slug
 ) a ON a.flow_slug = f.flow_slug;
 COMMENT ON VIEW pgflow.flow_stats IS 'How the runs of each flow are doing. Reads all of runs, without payloads and outputs that are large, and the attempts of the runs made within 24 hours: a second for each million rows, so poll it once a minute, or not at all on a large system.';
@@ -128,8 +129,8 @@ COMMENT ON COLUMN pgflow.flow_stats.attempts_retried_lately IS 'How many of them
 CREATE VIEW pgflow.run_timeline WITH (security_invoker = true) AS
 SELECT t.run_id, t.flow_slug, t.step_slug, t.task_index, t.attempt, t.status, t.worker_id,
        t.queued_at, t.started_at, t.finished_at,
-       coalesce(t.started_at, t.finished_at, clock_timestamp()) - t.queued_at AS waited,
-       CASE WHEN t.started_at IS NOT NULL THEN coalesce(t.finished_at, clock_timestamp()) - t.started_at END AS took,
+       coalesce(t.started_at, t.finished_at, pg_catalog.clock_timestamp()) - t.queued_at AS waited,
+       CASE WHEN t.started_at IS NOT NULL THEN coalesce(t.finished_at, pg_catalog.clock_timestamp()) - t.started_at END AS took,
        t.error_message
 FROM pgflow.step_tasks t;
 COMMENT ON VIEW pgflow.run_timeline IS 'Every attempt with its times, in no order. Asked for one run_id it reads the attempts of that run, else all of step_tasks.';
@@ -149,7 +150,7 @@ COMMENT ON COLUMN pgflow.run_timeline.error_message IS 'Why it failed.';
 
 CREATE VIEW pgflow.stuck_runs WITH (security_invoker = true) AS
 WITH clock AS MATERIALIZED (
-  SELECT clock_timestamp() AS now
+  SELECT pg_catalog.clock_timestamp() AS now
 ), asked AS MATERIALIZED (
   SELECT DISTINCT w.queue FROM pgflow.workers w, clock c WHERE w.last_seen_at > c.now - interval '1 minute'
 ), tasks AS (
@@ -178,19 +179,18 @@ WITH clock AS MATERIALIZED (
   ORDER BY t.run_id, t.cause NULLS FIRST, t.since
 )
 SELECT r.run_id, r.flow_slug, r.status, r.key, r.created_at, coalesce(c.step_slug, m.step_slug) AS step_slug, c.queue, c.since,
-       CASE c.cause
-       WHEN 1 THEN 'the flow is paused'
-       WHEN 2 THEN 'the queue is paused'
-       WHEN 3 THEN CASE c.executor WHEN 't' THEN 'the timer fell due and nobody has asked the queue for tasks since'
-                                   ELSE 'the lease ran out and nobody has asked the queue for tasks since' END
-       WHEN 4 THEN 'no worker has asked the queue for tasks within a minute'
-       WHEN 5 THEN 'the queue is limited'
-       WHEN 6 THEN CASE c.executor WHEN 'w' THEN 'the workers of the queue do not get to it'
-                                   ELSE 'no background worker gets to it' END
-       WHEN 7 THEN 'the step waits to be completed from outside'
-       ELSE CASE WHEN m.step_slug IS NOT NULL THEN 'the step waits to be started by hand'
-                 ELSE 'nothing is left that could move it: see check_integrity()' END
-       END AS reason
+       CASE WHEN c.cause = 1 THEN 'the flow is paused'
+            WHEN c.cause = 2 THEN 'the queue is paused'
+            WHEN c.cause = 3 AND c.executor = 't' THEN 'the timer fell due and nobody has asked the queue for tasks since'
+            WHEN c.cause = 3 THEN 'the lease ran out and nobody has asked the queue for tasks since'
+            WHEN c.cause = 4 THEN 'no worker has asked the queue for tasks within a minute'
+            WHEN c.cause = 5 THEN 'the queue is limited'
+            WHEN c.cause = 6 AND c.executor = 'w' THEN 'the workers of the queue do not get to it'
+            WHEN c.cause = 6 THEN 'no background worker gets to it'
+            WHEN c.cause = 7 THEN 'the step waits to be completed from outside'
+            WHEN m.step_slug IS NOT NULL THEN 'the step waits to be started by hand'
+            ELSE 'nothing is left that could move it: see check_integrity()'
+            END AS reason
 FROM pgflow.runs r
 LEFT JOIN causes c ON c.run_id = r.run_id
 LEFT JOIN LATERAL (

@@ -230,7 +230,10 @@ fn claim_limited(
     let queue = request.lane.queue;
     // First without the row, so that asking writes nothing while there is nothing to be had.
     let seen = LIMITS.first(&[&queue], Limits::read)?;
-    let Some(seen) = seen.filter(|limits| !limits.is_paused) else {
+    // What ended since an old snapshot was taken is not seen by it: it cannot tell whether old claims are over.
+    let is_blind = door::has_fixed_snapshot();
+    let Some(seen) = seen.filter(|limits| !(limits.is_paused || limits.awaits_claims && is_blind))
+    else {
         return Ok(Vec::new());
     };
     if seen.room(queue, session.now)? <= 0 || !has_ready_tasks(request.lane, ready)? {
@@ -282,9 +285,7 @@ fn claim_limited(
 
 /// Whether all transactions have ended that may have claimed before the queue had limits. The caller has the queue.
 fn old_claims_are_over(queue: &str) -> Result<bool> {
-    // What ended since an old snapshot was taken is not seen by it.
-    let are_over = !door::has_fixed_snapshot()
-        && AWAIT_CLAIMS.first(&[&queue], |row| row.get(1))? == Some(true);
+    let are_over = AWAIT_CLAIMS.first(&[&queue], |row| row.get(1))? == Some(true);
     if !are_over {
         remember(|memory| memory.busy.insert(queue.to_owned()));
     }

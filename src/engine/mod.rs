@@ -98,6 +98,9 @@ pub mod upkeep;
 pub mod walks;
 pub mod workers;
 
+#[cfg(any(test, feature = "pg_test"))]
+mod tests;
+
 /// How many run locks one call may hold: the server's lock table is finite.
 pub const MAX_RUN_LOCKS: usize = 1000;
 

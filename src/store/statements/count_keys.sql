@@ -8,5 +8,5 @@ from (select r.key collate "C" as key, 1 as leased, 0 as started
       union all
       select s.key, 0, s.tasks from pgflow.queue_starts s
       where s.queue = $1 and s.started_at >= $2::timestamptz - make_interval(secs => $3)
-        and s.started_at <= $2::timestamptz + make_interval(secs => $3) and s.key is not null) k
+        and s.started_at <= $2::timestamptz + make_interval(secs => $3) and s.key <> '') k
 group by k.key

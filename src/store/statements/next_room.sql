@@ -14,7 +14,7 @@ with starts as materialized (
   from (select c.key, max(c.started_at) as started_at
         from (select s.key, s.started_at, sum(s.tasks) over (partition by s.key order by s.started_at desc) as tasks
               from starts s
-              where s.key is not null) c
+              where s.key <> '') c
         where c.tasks >= $5
         group by c.key) k
 )

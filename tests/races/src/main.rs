@@ -17,6 +17,7 @@
 //!   jumps meanwhile: libfaketime reads the server's time from there, see `tests/races/clock`.
 //! - `leases`: results that arrive when the lease runs out (`--rounds` of each kind), and after it.
 //! - `clock`: the clock is moved back.
+//! - `limits`: 16 sessions claim from a limited queue for `--seconds`.
 //!
 //! `--sabotage` runs the SQL of a file in each database first (a trigger that loses an update, say), to see what the
 //! test makes of it.
@@ -24,6 +25,7 @@
 mod acts;
 mod clock;
 mod leases;
+mod limits;
 mod matrix;
 mod pairs;
 mod scenes;
@@ -39,7 +41,7 @@ use std::time::Instant;
 
 use server::Fallible;
 
-const PARTS: [&str; 4] = ["pairs", "leases", "clock", "stress"];
+const PARTS: [&str; 5] = ["pairs", "leases", "clock", "limits", "stress"];
 
 struct Options {
     seed: u64,
@@ -123,6 +125,14 @@ fn test(options: &Options) -> Fallible<bool> {
             "clock" => {
                 let report = clock::test()?;
                 (report.passed, report.failures, "the clock went back".to_owned())
+            }
+            "limits" => {
+                let r = limits::test(options.seconds, options.seed)?;
+                let summary = format!(
+                    "{} starts, at most {} held at once and {} in a window; {} claims ended with a serialisation failure",
+                    r.starts, r.most_running, r.busiest, r.refused
+                );
+                (r.passed, r.failures, summary)
             }
             _ => stress(options)?,
         };
