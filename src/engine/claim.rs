@@ -20,7 +20,7 @@ use crate::model::RunId;
 use crate::statements;
 use crate::store::subtransaction::{self, LOCK_NOT_AVAILABLE, PROGRAM_LIMIT_EXCEEDED};
 use crate::store::value::ClaimedTask;
-use crate::store::{Composite, Instant, Json, Session, lock};
+use crate::store::{Composite, Instant, Json, RowType, Session, lock};
 
 statements! {
     FIRST_OVERDUE = "first_overdue.sql",
@@ -31,7 +31,6 @@ statements! {
     OPEN_FREE_RUNS = "open_free_runs.sql",
     LOCK_RUN_NOWAIT = "lock_run_nowait.sql",
     TASK_INPUT = "task_input.sql",
-    CLAIMED_TASK = "claimed_task.sql",
 }
 
 /// The most tasks that one call hands out.
@@ -85,6 +84,7 @@ fn take(
     request: &Request,
     ready: &walks::Ranges,
 ) -> Result<Vec<Composite<ClaimedTask>>> {
+    let row_type = RowType::open()?;
     let mut rng = rand::rng();
     let leases: Vec<i64> = (0..request.max_tasks)
         .map(|_| rng.random_range(LEASES))
@@ -102,20 +102,23 @@ fn take(
             &ready.before,
         ],
         |row| {
-            let large = row.get::<bool>(1)?;
-            Ok(Taken {
-                task: (!large).then(|| row.composite(2)).transpose()?,
-                opens_run: row.get(3)?,
-                run_id: row.get(4)?,
-                flow_slug: row.get(5)?,
-                step_slug: row.get(6)?,
-                task_index: row.get(7)?,
-                attempt: row.get(8)?,
-                lease: row.get(9)?,
-                lease_expires_at: row.get(10)?,
+            let mut task = Taken {
+                run_id: row.get(1)?,
+                flow_slug: row.get(2)?,
+                step_slug: row.get(3)?,
+                task_index: row.get(4)?,
+                attempt: row.get(5)?,
+                lease: row.get(6)?,
+                lease_expires_at: row.get(7)?,
+                row: None,
+                opens_run: row.get(10)?,
                 attempts_found: row.get(11)?,
                 place: (row.get(12)?, row.get(13)?),
-            })
+            };
+            if !row.get::<bool>(9)? {
+                task.row = Some(task.with_input(&row_type, row.opt(8))?);
+            }
+            Ok(task)
         },
     )?;
     let wanted = usize::try_from(request.max_tasks).unwrap_or_default();
@@ -132,18 +135,16 @@ fn take(
     }
     let mut tasks = Vec::with_capacity(taken.len());
     for task in taken {
-        match task.task {
-            Some(task) => tasks.push(task),
-            None => tasks.extend(with_large_input(session, &task)?),
+        match task.row {
+            Some(row) => tasks.push(row),
+            None => tasks.extend(with_large_input(session, &row_type, &task)?),
         }
     }
     Ok(tasks)
 }
 
-/// A task that was just leased; without `task` when its input may be too large to build with the others.
+/// A task that was just leased.
 struct Taken {
-    task: Option<Composite<ClaimedTask>>,
-    opens_run: bool,
     run_id: RunId,
     flow_slug: String,
     step_slug: String,
@@ -151,10 +152,32 @@ struct Taken {
     attempt: i32,
     lease: i64,
     lease_expires_at: Instant,
+    /// As the worker gets it; nothing when its input may be too large to build with the others.
+    row: Option<Composite<ClaimedTask>>,
+    opens_run: bool,
     /// The same for all tasks of a claim.
     attempts_found: i64,
     /// The rank and turn.
     place: (i32, i64),
+}
+
+impl Taken {
+    fn with_input(
+        &self,
+        row_type: &RowType<ClaimedTask>,
+        input: Option<Json>,
+    ) -> Result<Composite<ClaimedTask>> {
+        row_type.row(&[
+            &self.run_id,
+            &self.flow_slug,
+            &self.step_slug,
+            &self.task_index,
+            &self.attempt,
+            &input,
+            &self.lease,
+            &self.lease_expires_at,
+        ])
+    }
 }
 
 fn start_attempts(session: &Session, request: &Request, taken: &[Taken]) -> Result<()> {
@@ -174,7 +197,11 @@ fn start_attempts(session: &Session, request: &Request, taken: &[Taken]) -> Resu
 
 /// Builds an input that may exceed what jsonb can hold; if it does, the task fails for good, or is handed back if its
 /// run's lock is not free.
-fn with_large_input(session: &Session, task: &Taken) -> Result<Option<Composite<ClaimedTask>>> {
+fn with_large_input(
+    session: &Session,
+    row_type: &RowType<ClaimedTask>,
+    task: &Taken,
+) -> Result<Option<Composite<ClaimedTask>>> {
     let built = subtransaction::attempt(&[PROGRAM_LIMIT_EXCEEDED], || {
         TASK_INPUT.first(&[&task.run_id, &task.step_slug, &task.task_index], |row| {
             row.get::<Json>(1)
@@ -190,19 +217,7 @@ fn with_large_input(session: &Session, task: &Taken) -> Result<Option<Composite<
         verdict,
     };
     match built {
-        Ok(input) => CLAIMED_TASK.first(
-            &[
-                &task.run_id,
-                &task.flow_slug,
-                &task.step_slug,
-                &task.task_index,
-                &task.attempt,
-                &input,
-                &task.lease,
-                &task.lease_expires_at,
-            ],
-            |row| row.composite(1),
-        ),
+        Ok(input) => task.with_input(row_type, input).map(Some),
         Err(reason) => {
             let failure = settlement(Verdict::Fail {
                 message: format!("the input is too large: {reason}"),

@@ -8,6 +8,7 @@ pub mod lock;
 mod one_row;
 pub mod planner;
 pub mod role;
+mod row_type;
 pub mod statement;
 pub mod subtransaction;
 pub mod value;
@@ -17,6 +18,7 @@ pub mod wake;
 mod tests;
 
 pub use door::{Session, enter};
+pub use row_type::RowType;
 pub use statement::{Row, Statement};
 pub use value::{Composite, Instant, Json, JsonArray};
 

@@ -7,7 +7,10 @@ mod tests {
     use pgrx::prelude::*;
     use pgrx::{IntoDatum, JsonB};
 
-    use super::super::{Instant, Json, JsonArray, Statement, enter, lock, role, subtransaction};
+    use super::super::value::TaskReceipt;
+    use super::super::{
+        Instant, Json, JsonArray, RowType, Statement, enter, lock, role, subtransaction,
+    };
     use crate::error::Error;
     use crate::model::RunId;
 
@@ -172,6 +175,23 @@ mod tests {
         assert!(small.size() < 100);
         assert!((100_000..100_100).contains(&large.size()));
         assert_eq!(JsonArray::of(small).len(), 1);
+    }
+
+    #[pg_test]
+    fn rows_are_made_of_the_columns_of_their_type_and_no_others() {
+        enter(|_| {
+            let row_type = RowType::<TaskReceipt>::open()?;
+            let (id, slug, status) = (RunId::new(), "s".to_owned(), None::<String>);
+            let row = row_type.row(&[&id, &slug, &0, &true, &status, &status, &status]);
+            assert!(row.is_ok());
+            assert!(row_type.row(&[&id, &slug, &0]).is_err());
+            assert!(
+                row_type
+                    .row(&[&id, &slug, &0_i64, &true, &status, &status, &status])
+                    .is_err()
+            );
+            Ok(())
+        });
     }
 
     #[pg_test]

@@ -1,6 +1,6 @@
 -- Claims the next tasks of a queue: the walks in $7 to $9, from a rank and turn to before a rank, are in the order of the
--- queue, and one begins only when those before it are at their end. Returns whether the run is large (then without the
--- task), the task, whether it opens its run, the task's parts, how many attempts were found to be marked as started (one
+-- queue, and one begins only when those before it are at their end. Returns the tasks with their inputs, whether the run is
+-- large (then without the input), whether the task opens its run, how many attempts were found to be marked as started (one
 -- that was queued after this statement began is invisible to it, though its live row is not), and rank and turn.
 -- OFFSET 0 keeps the planner from looking at every state of the run for the few that are deps.
 -- Updates live rows, skipping those that someone else holds, and their attempts.
@@ -33,26 +33,23 @@ with next as materialized (
   where h.run_id = l.run_id and h.step_slug = l.step_slug and h.task_index = l.task_index and h.attempt = l.attempt
   returning 1
 )
-select r.large,
-       row(l.run_id, l.flow_slug, l.step_slug, l.task_index, l.attempt,
-           case
-             when r.large then null
-             when l.item is not null then jsonb_build_object('item', l.item, 'index', l.task_index)
-             else (select jsonb_object_agg(i.key, i.value)
-                   from (select 'run' as key, r.payload as value
-                         union all
-                         select d.from_step_slug, s.output
-                         from pgflow.deps d
-                         cross join lateral (
-                           select s.output from pgflow.step_states s
-                           where s.run_id = l.run_id and s.step_slug = d.from_step_slug and s.status = 'completed'
-                           offset 0) s
-                         where d.flow_slug = l.flow_slug and d.flow_version = l.flow_version
-                           and d.to_step_slug = l.step_slug) i)
-           end,
-           l.lease, l.lease_expires_at)::pgflow.claimed_task,
-       l.opens_run, l.run_id, l.flow_slug::text, l.step_slug::text, l.task_index, l.attempt, l.lease, l.lease_expires_at,
-       (select count(*) from history), l.rank, l.turn
+select l.run_id, l.flow_slug::text, l.step_slug::text, l.task_index, l.attempt, l.lease, l.lease_expires_at,
+       case
+         when r.large then null
+         when l.item is not null then jsonb_build_object('item', l.item, 'index', l.task_index)
+         else (select jsonb_object_agg(i.key, i.value)
+               from (select 'run' as key, r.payload as value
+                     union all
+                     select d.from_step_slug, s.output
+                     from pgflow.deps d
+                     cross join lateral (
+                       select s.output from pgflow.step_states s
+                       where s.run_id = l.run_id and s.step_slug = d.from_step_slug and s.status = 'completed'
+                       offset 0) s
+                     where d.flow_slug = l.flow_slug and d.flow_version = l.flow_version
+                       and d.to_step_slug = l.step_slug) i)
+       end,
+       r.large, l.opens_run, (select count(*) from history), l.rank, l.turn
 from leased l
 join pgflow.runs r on r.run_id = l.run_id
 order by l.place
