@@ -89,7 +89,7 @@ fn take(
     let leases: Vec<i64> = (0..request.max_tasks)
         .map(|_| rng.random_range(LEASES))
         .collect();
-    let taken = TAKE_READY_TASKS.query(
+    let mut taken = TAKE_READY_TASKS.query(
         &[
             &request.queue,
             &request.max_tasks,
@@ -102,7 +102,7 @@ fn take(
             &ready.before,
         ],
         |row| {
-            let mut task = Taken {
+            Ok(Taken {
                 run_id: row.get(1)?,
                 flow_slug: row.get(2)?,
                 step_slug: row.get(3)?,
@@ -110,19 +110,26 @@ fn take(
                 attempt: row.get(5)?,
                 lease: row.get(6)?,
                 lease_expires_at: row.get(7)?,
-                row: None,
-                opens_run: row.get(10)?,
-                attempts_found: row.get(11)?,
-                place: (row.get(12)?, row.get(13)?),
-            };
-            if !row.get::<bool>(9)? {
-                task.row = Some(task.with_input(&row_type, row.opt(8))?);
-            }
-            Ok(task)
+                place: (row.get(8)?, row.get(9)?, row.get(10)?, row.get(11)?),
+                opens_run: row.get(12)?,
+                attempts_found: row.get(13)?,
+                item: row.opt(14),
+                is_large: row.opt(15).unwrap_or(false),
+                payload: row.opt(16),
+                deps: row.opt(17).zip(row.opt(18)).into_iter().collect(),
+            })
         },
     )?;
+    taken.sort_unstable_by(|a, b| a.order().cmp(&b.order()));
+    taken.dedup_by(|next, task| {
+        let is_same = next.order() == task.order();
+        if is_same {
+            task.deps.append(&mut next.deps);
+        }
+        is_same
+    });
     let wanted = usize::try_from(request.max_tasks).unwrap_or_default();
-    let first = taken.first().map(|task| task.place);
+    let first = taken.first().map(|task| (task.place.0, task.place.1));
     walks::taken(request.queue, first, taken.len(), wanted);
     if (taken.first()).is_some_and(|task| task.attempts_found < taken.len() as i64) {
         start_attempts(session, request, &taken)?;
@@ -135,8 +142,8 @@ fn take(
     }
     let mut tasks = Vec::with_capacity(taken.len());
     for task in taken {
-        match task.row {
-            Some(row) => tasks.push(row),
+        match task.input() {
+            Some(input) => tasks.push(task.with_input(&row_type, input)?),
             None => tasks.extend(with_large_input(session, &row_type, &task)?),
         }
     }
@@ -152,20 +159,48 @@ struct Taken {
     attempt: i32,
     lease: i64,
     lease_expires_at: Instant,
-    /// As the worker gets it; nothing when its input may be too large to build with the others.
-    row: Option<Composite<ClaimedTask>>,
+    /// The rank and turn, when it became ready, and the index of its step.
+    place: (i32, i64, Instant, i32),
     opens_run: bool,
     /// The same for all tasks of a claim.
     attempts_found: i64,
-    /// The rank and turn.
-    place: (i32, i64),
+    /// The element of a map task.
+    item: Option<Json>,
+    /// Whether the input may be too large to build with the others; then what it is made of is not here.
+    is_large: bool,
+    payload: Option<Json>,
+    /// The outputs of the deps that completed.
+    deps: Vec<(String, Json)>,
 }
 
 impl Taken {
+    /// By place in the queue; for two different tasks never the same.
+    fn order(&self) -> impl Ord + '_ {
+        (self.place, self.task_index, self.run_id, &self.step_slug)
+    }
+
+    /// The input, unless it is too large or may be.
+    fn input(&self) -> Option<Json> {
+        if let Some(item) = self.item {
+            let index = Json::number(self.task_index);
+            return Json::object(vec![("item", item), ("index", index)]);
+        }
+        let payload = self.payload.filter(|_| !self.is_large)?;
+        let mut members = Vec::with_capacity(1 + self.deps.len());
+        members.push(("run", payload));
+        members.extend(
+            self.deps
+                .iter()
+                .map(|(slug, output)| (slug.as_str(), *output)),
+        );
+        Json::object(members)
+    }
+
+    /// As the worker gets it.
     fn with_input(
         &self,
         row_type: &RowType<ClaimedTask>,
-        input: Option<Json>,
+        input: Json,
     ) -> Result<Composite<ClaimedTask>> {
         row_type.row(&[
             &self.run_id,
@@ -217,7 +252,9 @@ fn with_large_input(
         verdict,
     };
     match built {
-        Ok(input) => task.with_input(row_type, input).map(Some),
+        Ok(input) => input
+            .map(|input| task.with_input(row_type, input))
+            .transpose(),
         Err(reason) => {
             let failure = settlement(Verdict::Fail {
                 message: format!("the input is too large: {reason}"),

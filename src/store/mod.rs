@@ -4,6 +4,7 @@
 #![allow(unsafe_code)]
 
 pub mod door;
+pub mod json;
 pub mod lock;
 mod one_row;
 pub mod planner;
@@ -20,7 +21,7 @@ mod tests;
 pub use door::{Session, enter};
 pub use row_type::RowType;
 pub use statement::{Row, Statement};
-pub use value::{Composite, Instant, Json, JsonArray};
+pub use value::{Composite, Instant, Json, JsonArray, Rows};
 
 /// Makes a misspelt `pgflow.…` setting an error once the library is loaded.
 pub fn reserve_settings_prefix() {

@@ -143,12 +143,23 @@ impl Statement {
                 return Ok(Vec::new());
             }
             let count = usize::try_from(pg_sys::SPI_processed).unwrap_or(0);
+            let descriptor = (*table).tupdesc;
+            let columns = usize::try_from((*descriptor).natts).unwrap_or(0);
+            let mut values = vec![pg_sys::Datum::null(); columns];
+            let mut nulls = vec![false; columns];
             let mut rows = Vec::with_capacity(count);
             for n in 0..count {
+                // All columns at once: PostgreSQL finds a single one by walking over those before it.
+                pg_sys::heap_deform_tuple(
+                    *(*table).vals.add(n),
+                    descriptor,
+                    values.as_mut_ptr(),
+                    nulls.as_mut_ptr(),
+                );
                 rows.push(read(&Row {
                     statement: self.name,
-                    tuple: *(*table).vals.add(n),
-                    descriptor: (*table).tupdesc,
+                    values: &values,
+                    nulls: &nulls,
                 })?);
             }
             Ok(rows)
@@ -210,13 +221,13 @@ impl Statement {
 }
 
 /// One row of a result; columns are counted from 1.
-pub struct Row {
+pub struct Row<'a> {
     statement: &'static str,
-    tuple: pg_sys::HeapTuple,
-    descriptor: pg_sys::TupleDesc,
+    values: &'a [pg_sys::Datum],
+    nulls: &'a [bool],
 }
 
-impl Row {
+impl Row<'_> {
     /// A column that is never null.
     pub fn get<T: FromDatum>(&self, column: i32) -> Result<T> {
         self.opt(column).ok_or_else(|| {
@@ -264,10 +275,11 @@ impl Row {
     }
 
     fn value(&self, column: i32) -> (pg_sys::Datum, bool) {
-        let mut is_null = false;
-        // SAFETY: tuple and descriptor come from the same result table.
-        let datum =
-            unsafe { pg_sys::SPI_getbinval(self.tuple, self.descriptor, column, &mut is_null) };
-        (datum, is_null)
+        let found = usize::try_from(column - 1)
+            .ok()
+            .and_then(|n| self.values.get(n).zip(self.nulls.get(n)));
+        found.map_or((pg_sys::Datum::null(), true), |(&value, &null)| {
+            (value, null)
+        })
     }
 }
