@@ -7,12 +7,16 @@ CREATE TABLE pgflow.flows (
   description text,
   created_at  timestamptz NOT NULL,
   updated_at  timestamptz NOT NULL,
+  keep        interval,
   CONSTRAINT "a flow is known by its slug" PRIMARY KEY (flow_slug),
   CONSTRAINT "a version is 1 or more" CHECK (version >= 1)
 );
 COMMENT ON TABLE pgflow.flows IS 'One row for each flow.';
 COMMENT ON COLUMN pgflow.flows.version IS 'The latest version; new runs take it.';
 COMMENT ON COLUMN pgflow.flows.owner IS 'The role that made the flow; its members may change and delete it.';
+COMMENT ON COLUMN pgflow.flows.keep IS 'How long runs are kept after their end, see set_retention(); null for ever.';
+
+CREATE INDEX flows_with_retention ON pgflow.flows (flow_slug) WHERE keep IS NOT NULL;
 
 CREATE TABLE pgflow.flow_versions (
   flow_slug        text COLLATE "C" NOT NULL,
@@ -21,6 +25,7 @@ CREATE TABLE pgflow.flow_versions (
   base_delay       int NOT NULL,
   max_delay        int NOT NULL,
   timeout          int NOT NULL,
+  run_timeout      int,
   output_step_slug text COLLATE "C",
   executor         text NOT NULL,
   target           text,
@@ -30,12 +35,14 @@ CREATE TABLE pgflow.flow_versions (
   CONSTRAINT "a version is known by its flow and number" PRIMARY KEY (flow_slug, version),
   CONSTRAINT "a task is tried at least once" CHECK (max_attempts >= 1),
   CONSTRAINT "a delay is not negative" CHECK (base_delay >= 0 AND max_delay >= 0),
-  CONSTRAINT "a timeout is a second or more" CHECK (timeout >= 1)
+  CONSTRAINT "a timeout is a second or more" CHECK (timeout >= 1),
+  CONSTRAINT "a run has a second or more" CHECK (run_timeout >= 1)
 );
 COMMENT ON TABLE pgflow.flow_versions IS 'The versions of each flow, with all options that steer a run.';
 COMMENT ON COLUMN pgflow.flow_versions.base_delay IS 'Seconds before the second attempt; doubles with each further one.';
 COMMENT ON COLUMN pgflow.flow_versions.max_delay IS 'Seconds that a delay between attempts never exceeds, but for jitter.';
 COMMENT ON COLUMN pgflow.flow_versions.timeout IS 'Seconds for which a lease lasts when the claimer names no other time.';
+COMMENT ON COLUMN pgflow.flow_versions.run_timeout IS 'Seconds after which a run that has not ended fails; null for never.';
 COMMENT ON COLUMN pgflow.flow_versions.executor IS 'The executor that define_flow gave to steps without one of their own.';
 COMMENT ON COLUMN pgflow.flow_versions.target IS 'The target that define_flow gave to steps without one of their own.';
 COMMENT ON COLUMN pgflow.flow_versions.definition_id IS 'A random number, new with every change of the version: the same number means the same definition, in every session and for ever.';

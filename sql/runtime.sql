@@ -106,7 +106,7 @@ CREATE TABLE pgflow.live_tasks (
   step_slug        text COLLATE "C" NOT NULL,
   flow_slug        text COLLATE "C" NOT NULL,
   queue            text COLLATE "C" NOT NULL,
-  executor         text NOT NULL,
+  executor         "char" NOT NULL,
   item             jsonb,
   attempt          int NOT NULL,
   turn             bigint NOT NULL,
@@ -124,13 +124,14 @@ COMMENT ON COLUMN pgflow.live_tasks.rank IS 'The complement of the priority of t
 COMMENT ON COLUMN pgflow.live_tasks.turn IS 'The place in the queue within a rank: a start tag of start-time fair queueing.';
 COMMENT ON COLUMN pgflow.live_tasks.opens_run IS 'Whether the run was pending when this task was queued: a claim or settlement of it then turns the run to started.';
 COMMENT ON COLUMN pgflow.live_tasks.timeout IS 'Seconds for which a lease lasts when the claimer names no other time.';
+COMMENT ON COLUMN pgflow.live_tasks.executor IS 'The first letter of the executor of the step.';
 COMMENT ON COLUMN pgflow.live_tasks.item IS 'The element that a task of a map step works on.';
 
 -- Three walks of a claim: what is ready, what has fallen due, whose lease has run out. None of them meets a row of
 -- another kind.
-CREATE INDEX live_tasks_ready ON pgflow.live_tasks (queue, rank, turn, ready_at, step_index, task_index)
-  WHERE status = 'ready' AND executor = 'worker';
-CREATE INDEX live_tasks_due ON pgflow.live_tasks (queue, ready_at) WHERE status = 'delayed' AND executor = 'worker';
+CREATE INDEX live_tasks_ready ON pgflow.live_tasks (queue, executor, rank, turn, ready_at, step_index, task_index)
+  WHERE status = 'ready';
+CREATE INDEX live_tasks_due ON pgflow.live_tasks (queue, executor, ready_at) WHERE status = 'delayed';
 CREATE INDEX live_tasks_leased ON pgflow.live_tasks (queue, lease_expires_at) WHERE status = 'started';
 
 CREATE TYPE pgflow.claimed_task AS (

@@ -1,7 +1,8 @@
 //! pgflow: durable DAG workflows inside PostgreSQL.
 //!
 //! [`api`] is the door: SQL functions, one file per audience. [`engine`] holds the transitions, one file per arrow of
-//! the state diagram. [`model`] holds the rules, in plain Rust. [`store`] is the only place that speaks to PostgreSQL.
+//! the state diagram. [`model`] holds the rules, in plain Rust. [`store`] is the only place that speaks to PostgreSQL,
+//! but for [`background`], the processes that call the engine by themselves.
 //! What is stored stands in `sql/`.
 
 // Tests may fail loudly.
@@ -13,6 +14,7 @@
 use pgrx::prelude::*;
 
 mod api;
+mod background;
 mod engine;
 mod error;
 mod model;
@@ -38,18 +40,26 @@ extension_sql_file!(
     name = "runtime",
     requires = ["definitions"]
 );
+extension_sql_file!(
+    "../sql/schedules.sql",
+    name = "schedules",
+    requires = ["runtime"]
+);
+extension_sql_file!("../sql/queues.sql", name = "queues", requires = ["runtime"]);
 // `held` calls `run_key`.
 extension_sql_file!(
     "../sql/views.sql",
     name = "views",
     requires = ["runtime", run_key]
 );
+extension_sql_file!("../sql/stats.sql", name = "stats", requires = ["queues"]);
 extension_sql_file!("../sql/access.sql", name = "access", finalize);
 
 #[pg_guard]
 pub extern "C-unwind" fn _PG_init() {
     settings::register();
     store::planner::install();
+    background::install();
 }
 
 /// Asked for by `cargo pgrx test`.

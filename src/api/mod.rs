@@ -8,5 +8,7 @@ mod define;
 mod locks;
 mod observe;
 mod operate;
+mod queues;
 mod run;
+mod schedule;
 mod work;

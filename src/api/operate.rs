@@ -4,8 +4,9 @@ use pgrx::datum::Interval;
 use pgrx::prelude::*;
 
 use super::arguments::{required, within};
-use crate::engine::prune_runs;
-use crate::store::enter;
+use crate::background;
+use crate::engine::{prune_runs, retention, upkeep};
+use crate::store::{Instant, enter};
 
 /// Deletes old runs and returns how many.
 #[pg_extern(schema = "pgflow")]
@@ -15,4 +16,25 @@ fn prune_runs(older_than: Option<Interval>, max_runs: default!(Option<i32>, 1000
         let max_runs = within("max_runs", required("max_runs", max_runs)?, 0..=i32::MAX)?;
         prune_runs::prune_runs(session, required("older_than", older_than)?, max_runs)
     })
+}
+
+/// Keeps the runs of a flow for some time after their end, and no longer; null keeps them for ever.
+#[pg_extern(schema = "pgflow")]
+#[search_path(pg_catalog, pg_temp)]
+fn set_retention(flow_slug: Option<&str>, keep: Option<Interval>) {
+    enter(|session| retention::set_retention(session, required("flow_slug", flow_slug)?, keep))
+}
+
+/// Does once what the background worker does, for servers that have none, and returns when there is something to do next.
+#[pg_extern(schema = "pgflow")]
+#[search_path(pg_catalog, pg_temp)]
+fn run_upkeep() -> Option<Instant> {
+    enter(upkeep::run)
+}
+
+/// Starts the background workers of this database.
+#[pg_extern(schema = "pgflow")]
+#[search_path(pg_catalog, pg_temp)]
+fn start_background() {
+    enter(|_| background::start());
 }

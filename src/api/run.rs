@@ -32,6 +32,7 @@ fn run_flow(
             priority: required("priority", priority)?,
             start_at,
             key,
+            creator: None,
         };
         run_flow::run_flow(session, &request)?
             .pop()
@@ -59,6 +60,7 @@ fn run_flows(
             priority: required("priority", priority)?,
             start_at: None,
             key: None,
+            creator: None,
         };
         run_flow::run_flow(session, &request)
     }))

@@ -7,9 +7,10 @@ use crate::engine::claim::{self, MAX_TASKS};
 use crate::engine::receipt::{self, TaskKey};
 use crate::engine::results;
 use crate::engine::settle::{self, Settlement, Verdict};
+use crate::engine::walks::Lane;
 use crate::engine::{MAX_RUN_LOCKS, extend};
 use crate::error::{Error, Result, quoted};
-use crate::model::RunId;
+use crate::model::{Executor, RunId};
 use crate::store::value::{ClaimedTask, TaskReceipt};
 use crate::store::{Composite, Json, Rows, Session, enter};
 
@@ -146,13 +147,17 @@ fn claim_request<'a>(
         ));
     }
     Ok(claim::Request {
-        queue,
+        lane: Lane {
+            queue,
+            executor: Executor::Worker,
+        },
         max_tasks: within(
             "max_tasks",
             required("max_tasks", max_tasks)?,
             0..=MAX_TASKS,
         )?,
         lease_seconds: seconds("lease_seconds", lease_seconds, 1)?,
+        grace: 0,
         worker_id,
         run_locks: MAX_RUN_LOCKS,
     })

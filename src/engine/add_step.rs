@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use super::define::{self, Flow, StoredStep};
+use super::sql_tasks;
 use crate::error::{Error, Result, quoted};
 use crate::model::graph;
 use crate::model::problem::{Problem, Problems};
@@ -34,6 +35,7 @@ pub fn add_step(
     let mut version = flow.version;
     if stored.as_ref().is_none_or(|stored| stored.shape != step) {
         refuse_unknown_deps(&flow, &step)?;
+        sql_tasks::check_targets(&flow.slug, std::slice::from_ref(&step), |_| "target".into())?;
         let place = match &stored {
             None => next_place(&flow)?,
             Some(stored) => {

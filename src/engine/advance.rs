@@ -15,7 +15,7 @@ use std::rc::Rc;
 
 use super::start;
 use crate::error::Result;
-use crate::model::{Definition, RunId, StepNo, StepType};
+use crate::model::{Definition, RunId, Step, StepNo, StepType};
 use crate::statements;
 use crate::store::subtransaction::{self, PROGRAM_LIMIT_EXCEEDED};
 use crate::store::{Instant, Session};
@@ -344,8 +344,12 @@ impl<'s> Advance<'s> {
         Ok(())
     }
 
+    pub fn step(&self, run: RunNo, step: StepNo) -> &Step {
+        &self.runs[run].definition.steps[step]
+    }
+
     pub fn slug(&self, run: RunNo, step: StepNo) -> &str {
-        &self.runs[run].definition.steps[step].slug
+        &self.step(run, step).slug
     }
 }
 

@@ -11,16 +11,16 @@
 
 use rand::Rng;
 
-use super::event;
 use super::receipt::TaskKey;
 use super::settle::{self, Settlement, Verdict};
-use super::walks;
+use super::walks::{self, Lane};
+use super::{limits, workers};
 use crate::error::Result;
 use crate::model::RunId;
 use crate::statements;
 use crate::store::subtransaction::{self, LOCK_NOT_AVAILABLE, PROGRAM_LIMIT_EXCEEDED};
 use crate::store::value::ClaimedTask;
-use crate::store::{Composite, Instant, Json, RowType, Session, lock};
+use crate::store::{Composite, Instant, Json, RowType, Session, door, lock};
 
 statements! {
     FIRST_OVERDUE = "first_overdue.sql",
@@ -39,59 +39,102 @@ pub const MAX_TASKS: i32 = 10_000;
 /// Leases are below 2^53, which is where integers of JavaScript end.
 const LEASES: std::ops::Range<i64> = 0..1 << 53;
 
+#[derive(Clone, Copy)]
 pub struct Request<'a> {
-    pub queue: &'a str,
+    pub lane: Lane<'a>,
     pub max_tasks: i32,
     /// Seconds; `None` is the timeout of each task's step.
     pub lease_seconds: Option<i32>,
+    /// Seconds by which a lease outlasts that timeout: whoever does the task keeps to the timeout, and is heard.
+    pub grace: i32,
     pub worker_id: Option<&'a str>,
     /// How many runs the call may still lock.
     pub run_locks: usize,
 }
 
-/// Claims up to `max_tasks` ready tasks of a queue.
+/// Claims up to `max_tasks` ready tasks of an executor in a queue.
 pub fn claim(session: &Session, request: &Request) -> Result<Vec<Composite<ClaimedTask>>> {
     // While delete_flow holds the table everything is left for the next claimer.
     if request.max_tasks == 0 || !lock::try_share_runs_table()? {
         return Ok(Vec::new());
     }
-    let walks = walks::start(session, request.queue)?;
-    let (due, leased) = FIRST_OVERDUE
+    let swept = sweep(session, request)?;
+    let ready = &swept.walks.ready;
+    // An old snapshot shows neither the limits nor the pauses of now.
+    let tasks = if swept.may_be_held_back || door::has_fixed_snapshot() {
+        limits::claim(session, request, ready)?
+    } else {
+        let taken = take(session, request, ready)?;
+        hand_out(session, request, taken)?
+    };
+    workers::seen(session, request, tasks.len())?;
+    Ok(tasks)
+}
+
+/// What a sweep found out.
+pub struct Swept {
+    pub walks: walks::Start,
+    /// Whether the queue is limited or paused, or some flow is paused.
+    pub may_be_held_back: bool,
+}
+
+/// The part of a claim that hands out nothing: ends attempts whose lease ran out, resolves timers, and gives tasks that
+/// fell due their turn.
+pub fn sweep(session: &Session, request: &Request) -> Result<Swept> {
+    let lane = request.lane;
+    let walks = walks::start(session, lane)?;
+    let (due, leased, may_be_held_back) = FIRST_OVERDUE
         .first(
-            &[&request.queue, &session.now, &walks.due, &walks.leased],
-            |row| Ok((row.opt::<Instant>(1), row.opt::<Instant>(2))),
+            &[
+                &lane.queue,
+                &session.now,
+                &walks.due,
+                &walks.leased,
+                &lane.executor.as_str(),
+            ],
+            |row| {
+                Ok((
+                    row.opt::<Instant>(1),
+                    row.opt::<Instant>(2),
+                    row.get::<bool>(3)?,
+                ))
+            },
         )?
         .unwrap_or_default();
-    walks::leases_ran_out(session, request.queue, leased);
+    walks::leases_ran_out(session, lane, leased);
     let (has_due, has_expired) = (due.is_some(), leased.is_some());
     let expired_again = has_expired && expire(session, request, &walks)?;
     if has_due || expired_again {
         PLACE_DUE_TASKS.execute(&[
-            &request.queue,
+            &lane.queue,
             &session.now,
             &request.max_tasks,
             &session.now.unix_micros(),
             &walks.due,
             &walks.ready.ranks,
             &walks.ready.turns,
+            &lane.executor.as_str(),
         ])?;
     }
-    take(session, request, &walks.ready)
+    Ok(Swept {
+        walks,
+        may_be_held_back,
+    })
 }
 
-fn take(
-    session: &Session,
-    request: &Request,
-    ready: &walks::Ranges,
-) -> Result<Vec<Composite<ClaimedTask>>> {
-    let row_type = RowType::open()?;
+/// As many new leases.
+pub fn leases(count: usize) -> Vec<i64> {
     let mut rng = rand::rng();
-    let leases: Vec<i64> = (0..request.max_tasks)
-        .map(|_| rng.random_range(LEASES))
-        .collect();
-    let mut taken = TAKE_READY_TASKS.query(
+    (0..count).map(|_| rng.random_range(LEASES)).collect()
+}
+
+/// Leases the next ready tasks.
+pub fn take(session: &Session, request: &Request, ready: &walks::Ranges) -> Result<Vec<Taken>> {
+    let wanted = usize::try_from(request.max_tasks).unwrap_or_default();
+    let leases = leases(wanted);
+    let mut rows = TAKE_READY_TASKS.query(
         &[
-            &request.queue,
+            &request.lane.queue,
             &request.max_tasks,
             &session.now,
             &request.lease_seconds,
@@ -100,9 +143,11 @@ fn take(
             &ready.ranks,
             &ready.turns,
             &ready.before,
+            &request.lane.executor.as_str(),
+            &request.grace,
         ],
         |row| {
-            Ok(Taken {
+            let task = Taken {
                 run_id: row.get(1)?,
                 flow_slug: row.get(2)?,
                 step_slug: row.get(3)?,
@@ -110,27 +155,56 @@ fn take(
                 attempt: row.get(5)?,
                 lease: row.get(6)?,
                 lease_expires_at: row.get(7)?,
-                place: (row.get(8)?, row.get(9)?, row.get(10)?, row.get(11)?),
+                place: (row.get(8)?, row.get(9)?),
                 opens_run: row.get(12)?,
                 attempts_found: row.get(13)?,
-                item: row.opt(14),
-                is_large: row.opt(15).unwrap_or(false),
-                payload: row.opt(16),
-                deps: row.opt(17).zip(row.opt(18)).into_iter().collect(),
-            })
+                input: match (row.opt(14), row.opt(15)) {
+                    (Some(item), _) => Input::Item(item),
+                    (None, Some(payload)) => {
+                        let dep = row.opt(16).zip(row.opt(17));
+                        Input::Payload(payload, dep.into_iter().collect())
+                    }
+                    (None, None) => Input::Unread,
+                },
+            };
+            Ok(((row.get::<Instant>(10)?, row.get::<i32>(11)?), task))
         },
     )?;
-    taken.sort_unstable_by(|a, b| a.order().cmp(&b.order()));
-    taken.dedup_by(|next, task| {
-        let is_same = next.order() == task.order();
-        if is_same {
-            task.deps.append(&mut next.deps);
+    rows.sort_unstable_by(|a, b| order(a).cmp(&order(b)));
+    rows.dedup_by(|next, row| {
+        let is_same = order(next) == order(row);
+        if is_same
+            && let Input::Payload(_, deps) = &mut row.1.input
+            && let Input::Payload(_, more) = &mut next.1.input
+        {
+            deps.append(more);
         }
         is_same
     });
-    let wanted = usize::try_from(request.max_tasks).unwrap_or_default();
-    let first = taken.first().map(|task| (task.place.0, task.place.1));
-    walks::taken(request.queue, first, taken.len(), wanted);
+    let taken: Vec<_> = rows.into_iter().map(|(_, task)| task).collect();
+    let first = taken.first().map(|task| task.place);
+    walks::taken(request.lane, first, taken.len(), wanted);
+    Ok(taken)
+}
+
+/// The place of a task in its queue, no two have the same; with it comes when it became ready and the index of its step.
+fn order(((ready_at, step_index), task): &((Instant, i32), Taken)) -> impl Ord {
+    let Taken {
+        place,
+        task_index,
+        run_id,
+        step_slug,
+        ..
+    } = task;
+    (place, ready_at, step_index, task_index, run_id, step_slug)
+}
+
+/// What is done with tasks that were just leased before they are handed out.
+pub fn hand_out(
+    session: &Session,
+    request: &Request,
+    taken: Vec<Taken>,
+) -> Result<Vec<Composite<ClaimedTask>>> {
     if (taken.first()).is_some_and(|task| task.attempts_found < taken.len() as i64) {
         start_attempts(session, request, &taken)?;
     }
@@ -140,63 +214,63 @@ fn take(
     if !opened.is_empty() {
         OPEN_FREE_RUNS.execute(&[&opened, &session.now])?;
     }
+    let row_type = RowType::open()?;
     let mut tasks = Vec::with_capacity(taken.len());
     for task in taken {
         match task.input() {
             Some(input) => tasks.push(task.with_input(&row_type, input)?),
-            None => tasks.extend(with_large_input(session, &row_type, &task)?),
+            None => tasks.extend(with_own_input(session, &row_type, &task)?),
         }
     }
     Ok(tasks)
 }
 
 /// A task that was just leased.
-struct Taken {
-    run_id: RunId,
-    flow_slug: String,
-    step_slug: String,
-    task_index: i32,
-    attempt: i32,
-    lease: i64,
-    lease_expires_at: Instant,
-    /// The rank and turn, when it became ready, and the index of its step.
-    place: (i32, i64, Instant, i32),
-    opens_run: bool,
-    /// The same for all tasks of a claim.
-    attempts_found: i64,
-    /// The element of a map task.
-    item: Option<Json>,
-    /// Whether the input may be too large to build with the others; then what it is made of is not here.
-    is_large: bool,
-    payload: Option<Json>,
-    /// The outputs of the deps that completed.
-    deps: Vec<(String, Json)>,
+pub struct Taken {
+    pub run_id: RunId,
+    pub flow_slug: String,
+    pub step_slug: String,
+    pub task_index: i32,
+    pub attempt: i32,
+    pub lease: i64,
+    pub lease_expires_at: Instant,
+    /// The rank and turn.
+    pub place: (i32, i64),
+    pub opens_run: bool,
+    /// How many attempts are marked as started already, the same for all tasks of a claim.
+    pub attempts_found: i64,
+    pub input: Input,
+}
+
+/// What the input of a task is made of.
+pub enum Input {
+    /// The element of a map.
+    Item(Json),
+    /// The payload of the run, and the outputs of the deps that completed.
+    Payload(Json, Vec<(String, Json)>),
+    /// To be read for this task alone: it may be too large.
+    Unread,
 }
 
 impl Taken {
-    /// By place in the queue; for two different tasks never the same.
-    fn order(&self) -> impl Ord + '_ {
-        (self.place, self.task_index, self.run_id, &self.step_slug)
-    }
-
-    /// The input, unless it is too large or may be.
+    /// The input, if it has been read and is not too large.
     fn input(&self) -> Option<Json> {
-        if let Some(item) = self.item {
-            let index = Json::number(self.task_index);
-            return Json::object(vec![("item", item), ("index", index)]);
+        match &self.input {
+            Input::Item(item) => {
+                let index = Json::number(self.task_index);
+                Json::object(vec![("item", *item), ("index", index)])
+            }
+            Input::Payload(payload, deps) => {
+                let mut members = Vec::with_capacity(1 + deps.len());
+                members.push(("run", *payload));
+                members.extend(deps.iter().map(|(slug, output)| (slug.as_str(), *output)));
+                Json::object(members)
+            }
+            Input::Unread => None,
         }
-        let payload = self.payload.filter(|_| !self.is_large)?;
-        let mut members = Vec::with_capacity(1 + self.deps.len());
-        members.push(("run", payload));
-        members.extend(
-            self.deps
-                .iter()
-                .map(|(slug, output)| (slug.as_str(), *output)),
-        );
-        Json::object(members)
     }
 
-    /// As the worker gets it.
+    /// The task as a worker gets it.
     fn with_input(
         &self,
         row_type: &RowType<ClaimedTask>,
@@ -232,7 +306,7 @@ fn start_attempts(session: &Session, request: &Request, taken: &[Taken]) -> Resu
 
 /// Builds an input that may exceed what jsonb can hold; if it does, the task fails for good, or is handed back if its
 /// run's lock is not free.
-fn with_large_input(
+fn with_own_input(
     session: &Session,
     row_type: &RowType<ClaimedTask>,
     task: &Taken,
@@ -275,7 +349,6 @@ fn expire(session: &Session, request: &Request, walks: &walks::Start) -> Result<
     if !again.is_empty() {
         // No step ends, so no run's lock is needed; the live rows are ours.
         settle::settle_unlocked(session, &again)?;
-        event::tasks_ready(request.queue);
     }
     // Beyond the locks that a call may hold, they are left for the next claimer.
     let most = request
@@ -296,7 +369,7 @@ fn take_expired(
 ) -> Result<Vec<Settlement>> {
     TAKE_EXPIRED_TASKS.query(
         &[
-            &request.queue,
+            &request.lane.queue,
             &session.now,
             &most,
             &last_attempts,
@@ -310,7 +383,10 @@ fn take_expired(
                     task_index: row.get(3)?,
                 },
                 lease: row.opt(4),
-                verdict: Verdict::Expire,
+                verdict: match row.opt::<Json>(5) {
+                    Some(due) => Verdict::Complete(Some(due)),
+                    None => Verdict::Expire,
+                },
             })
         },
     )

@@ -27,9 +27,10 @@ pub fn create_flow(
     })?;
     if let Some(flow) = define::lock_or_make(session, flow_slug, description, &options)? {
         let stored = define::options(&flow)?;
-        // Only a document says anything about these two.
+        // Only a document says anything about these.
         options.executor.clone_from(&stored.executor);
         options.target.clone_from(&stored.target);
+        options.run_timeout = stored.run_timeout;
         if options != stored {
             let version = define::open_with_steps(session, &flow, &options)?;
             define::touch(session, &flow, version, description)?;

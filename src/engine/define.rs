@@ -68,10 +68,14 @@ pub fn lock(session: &Session, flow_slug: &str) -> Result<Option<Flow>> {
 
 /// Refuses callers who may not change the flow, without locking it.
 pub fn check_owner(session: &Session, flow_slug: &str) -> Result<()> {
-    let owner = FLOW_OWNER
+    demand(session, flow_slug, &owner(flow_slug)?)
+}
+
+/// The role that a flow belongs to.
+pub fn owner(flow_slug: &str) -> Result<String> {
+    FLOW_OWNER
         .first(&[&flow_slug], |row| row.get::<String>(1))?
-        .ok_or_else(|| Error::flow_not_found(flow_slug))?;
-    demand(session, flow_slug, &owner)
+        .ok_or_else(|| Error::flow_not_found(flow_slug))
 }
 
 fn demand(session: &Session, flow_slug: &str, owner: &str) -> Result<()> {
@@ -123,6 +127,7 @@ pub fn options(flow: &Flow) -> Result<Options> {
                 output_step_slug: row.opt(5),
                 executor: row.get(6)?,
                 target: row.opt(7),
+                run_timeout: row.opt(8),
             })
         })?
         .ok_or_else(|| Error::Internal(format!("flow \"{}\" lacks its latest version", flow.slug)))
@@ -142,6 +147,7 @@ pub fn open(session: &Session, flow: &Flow, options: &Options) -> Result<Opened>
             &options.output_step_slug,
             &options.executor,
             &options.target,
+            &options.run_timeout,
         ],
         |row| row.get(1),
     )?;
@@ -193,6 +199,7 @@ fn insert_version(
         &options.executor,
         &options.target,
         &session.now,
+        &options.run_timeout,
     ])
 }
 

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use super::define::{self, Flow, Opened, StoredStep};
+use super::sql_tasks;
 use crate::error::Result;
 use crate::model::document::{self, Document};
 use crate::model::shape::StepShape;
@@ -91,9 +92,14 @@ fn by_slug(stored: &[StoredStep]) -> HashMap<&str, &StoredStep> {
 }
 
 fn write_all(session: &Session, flow_slug: &str, version: i32, steps: &[StepShape]) -> Result<()> {
+    check_targets(flow_slug, steps)?;
     let places: Vec<_> = (0..).zip(steps).collect();
     define::put_steps(session, flow_slug, version, &places)?;
     define::insert_deps(flow_slug, version, steps)
+}
+
+fn check_targets(flow_slug: &str, steps: &[StepShape]) -> Result<()> {
+    sql_tasks::check_targets(flow_slug, steps, |n| format!("$.steps[{n}].target"))
 }
 
 /// Turns the steps of an open version into those of the document, and leaves alone what stays the same.
@@ -104,6 +110,7 @@ fn replace(
     stored: &[StoredStep],
     steps: &[StepShape],
 ) -> Result<()> {
+    check_targets(&flow.slug, steps)?;
     let mut gone = by_slug(stored);
     let mut written = Vec::new();
     let mut same_deps = true;

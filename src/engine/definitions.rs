@@ -55,9 +55,9 @@ pub fn still_exists(id: i64, flow_slug: &str, version: i32) -> Result<bool> {
 }
 
 fn read(id: i64, flow_slug: &str, version: i32) -> Result<Definition> {
-    let (max_delay, output_step_slug) = VERSION_OF_DEFINITION
+    let (max_delay, output_step_slug, run_timeout) = VERSION_OF_DEFINITION
         .first(&[&flow_slug, &version, &id], |row| {
-            Ok((row.get(1)?, row.opt::<String>(2)))
+            Ok((row.get(1)?, row.opt::<String>(2), row.opt(3)))
         })?
         .ok_or_else(|| {
             Error::Internal(format!(
@@ -74,6 +74,7 @@ fn read(id: i64, flow_slug: &str, version: i32) -> Result<Definition> {
             },
             map_over: None,
             executor: executor(&row.get::<String>(5)?)?,
+            target: row.opt(17),
             queue: row.get(6)?,
             manual: row.get(7)?,
             max_attempts: row.get(8)?,
@@ -116,12 +117,13 @@ fn read(id: i64, flow_slug: &str, version: i32) -> Result<Definition> {
         flow_slug.to_owned(),
         version,
         max_delay,
+        run_timeout,
         output_step_slug.as_deref(),
         steps,
     ))
 }
 
-fn executor(text: &str) -> Result<Executor> {
+pub fn executor(text: &str) -> Result<Executor> {
     match text {
         "worker" => Ok(Executor::Worker),
         "sql" => Ok(Executor::Sql),

@@ -1,14 +1,17 @@
-//! `delete_flow`: a flow with all its versions, and its runs when asked for.
+//! `delete_flow`: a flow with all its versions and schedules, and its runs when asked for.
 
 use super::define;
 use crate::error::{Error, Result, quoted};
 use crate::statements;
-use crate::store::{Session, lock};
+use crate::store::value::Parameter;
+use crate::store::{Row, Session, Statement, lock};
 
 statements! {
     COUNT_RUNS_OF_FLOW = "count_runs_of_flow.sql",
     DELETE_RUNS_OF_FLOW = "delete_runs_of_flow.sql",
     DELETE_FLOW = "delete_flow.sql",
+    COUNT_SCHEDULES_OF_FLOW = "count_schedules_of_flow.sql",
+    DELETE_SCHEDULES_OF_FLOW = "delete_schedules_of_flow.sql",
 }
 
 /// How far the runs are counted that stand in the way.
@@ -21,7 +24,12 @@ pub fn delete_flow(session: &Session, flow_slug: &str, with_runs: bool) -> Resul
     lock::own_runs_table()?;
     let flow = define::lock_existing(session, flow_slug)?;
     if with_runs {
-        refuse_unseen_runs(&flow.slug)?;
+        refuse_unseen(
+            &COUNT_RUNS_OF_FLOW,
+            &[&flow.slug, &i32::MAX],
+            ("flow has new runs", "Runs"),
+            &flow.slug,
+        )?;
         DELETE_RUNS_OF_FLOW.execute(&[&flow.slug])?;
     } else {
         let runs = COUNT_RUNS_OF_FLOW
@@ -32,22 +40,34 @@ pub fn delete_flow(session: &Session, flow_slug: &str, with_runs: bool) -> Resul
             return Err(has_runs(flow_slug, runs));
         }
     }
-    DELETE_FLOW.execute(&[&flow.slug])
+    // Waits for whoever schedules the flow; only a later statement sees what they made.
+    DELETE_FLOW.execute(&[&flow.slug])?;
+    refuse_unseen(
+        &COUNT_SCHEDULES_OF_FLOW,
+        &[&flow.slug],
+        ("flow has new schedules", "Schedules"),
+        &flow.slug,
+    )?;
+    DELETE_SCHEDULES_OF_FLOW.execute(&[&flow.slug])
 }
 
-/// Under REPEATABLE READ runs that were committed after the transaction's snapshot cannot be deleted, and would outlive
-/// their definition.
-fn refuse_unseen_runs(flow_slug: &String) -> Result<()> {
-    let everything: [&dyn crate::store::value::Parameter; 2] = [flow_slug, &i32::MAX];
-    let count = |row: &crate::store::Row| row.get::<i32>(1);
-    let visible = COUNT_RUNS_OF_FLOW.query(&everything, count)?;
-    if COUNT_RUNS_OF_FLOW.latest(&everything, count)? == visible {
+/// Under REPEATABLE READ what was committed after the transaction's snapshot cannot be deleted, and would outlive the
+/// flow.
+fn refuse_unseen(
+    count: &Statement,
+    parameters: &[&dyn Parameter],
+    (message, what): (&'static str, &str),
+    flow_slug: &str,
+) -> Result<()> {
+    let read = |row: &Row| row.get::<i32>(1);
+    let visible = count.query(parameters, read)?;
+    if count.latest(parameters, read)? == visible {
         return Ok(());
     }
     Err(Error::Conflict {
-        message: "flow has new runs",
+        message,
         detail: format!(
-            "Runs of flow {} began after the snapshot of this transaction was taken.",
+            "{what} of flow {} began after the snapshot of this transaction was taken.",
             quoted(flow_slug)
         ),
         hint: Some("Try again in a new transaction."),

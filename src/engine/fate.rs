@@ -41,7 +41,7 @@ pub fn decide(advance: &Advance, batch: &[Settlement], live: &[Live]) -> Result<
                 message,
                 resort: step.when_exhausted,
             };
-            let has_attempts_left = step.executor != Executor::External
+            let has_attempts_left = step.executor.is_claimed()
                 && retry::has_attempts_left(task.attempt, task.first_attempt, step.max_attempts);
             match &batch[task.no].verdict {
                 Verdict::Complete(_) if not_arrays.contains(&task.no) => Fate::Ended {

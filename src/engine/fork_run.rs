@@ -7,6 +7,7 @@ use std::collections::HashSet;
 use std::rc::Rc;
 
 use super::advance::{Advance, MovingRun};
+use super::run_timeouts;
 use super::runs::Run;
 use crate::error::{Error, Result, quoted};
 use crate::model::{RunId, StepNo, StepType};
@@ -69,6 +70,8 @@ pub fn fork_run(
         &kept,
         &remaining_deps,
     ])?;
+
+    run_timeouts::put_deadlines(session, definition, [id], None)?;
 
     let mut advance = Advance::new(session);
     let no = advance.add(MovingRun::new(id, Rc::clone(definition), origin.priority));

@@ -21,9 +21,13 @@
 //! **Locks, in the order in which every path takes them.**
 //!
 //! 1. Table `runs`: ROW EXCLUSIVE by everything that makes or moves a run, SHARE ROW EXCLUSIVE by `delete_flow`.
-//! 2. The row of `flows`, then of `flow_versions`: by who defines, and by the first run of a version.
+//! 2. The row of `flows`, then of `flow_versions`: by who defines, and by the first run of a version. Rows of `schedules`
+//!    come after that of `flows`; a tick, which has them first, waits for no version.
 //! 3. The advisory locks of runs, in the order of their keys, at most [`MAX_RUN_LOCKS`] in a call.
-//! 4. Rows: `live_tasks`, `step_tasks`, `step_states`, `runs`.
+//! 4. Rows: `live_tasks`, `step_tasks`, `step_states`, `runs`, `run_deadlines`. Who sweeps deadlines or prunes has the
+//!    last two the other way round, and waits for nobody.
+//!
+//! A claim of a limited queue takes the row of `queues` before its live rows, if nobody has it ([`limits`]).
 //!
 //! Calls that only complete tasks of a large map share its run's lock ([`counting`]), and meet each other at live rows,
 //! in the order of their keys; everything else holds it alone.
@@ -36,6 +40,7 @@
 //! **Stale snapshots.** Under REPEATABLE READ a call may read what was true before it got the lock. Every decision is
 //! therefore made on a row that the same call updates: a join on the state of the step that joins, a map's end on the
 //! state of the map, a run's end on the row of the run. PostgreSQL then refuses the stale one with 40001.
+//! Claims of a limited queue, one after the other, update the row of the queue.
 //! `run_flow` and `delete_flow` share no row, so under such a snapshot they look at the newest state instead.
 //!
 //! A statement that waits for a row does not see what its holder inserted beside it. So rows are locked in a statement
@@ -58,17 +63,27 @@ pub mod fate;
 pub mod flow_graph;
 pub mod fork_run;
 pub mod gather;
+pub mod lanes;
+pub mod limits;
 pub mod observe;
+pub mod pausing;
 pub mod prune_runs;
 pub mod receipt;
 pub mod results;
+pub mod retention;
 pub mod retry_run;
 pub mod run_flow;
+pub mod run_timeouts;
 pub mod runs;
+pub mod schedule_flow;
+pub mod schedules;
 pub mod settle;
+pub mod sql_tasks;
 pub mod start;
 pub mod start_step;
+pub mod upkeep;
 pub mod walks;
+pub mod workers;
 
 /// How many run locks one call may hold: the server's lock table is finite.
 pub const MAX_RUN_LOCKS: usize = 1000;

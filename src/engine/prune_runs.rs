@@ -17,21 +17,31 @@ statements! {
 /// Run ids sort by time, so the walk along the primary key ends at the first id that is too young to have ended then.
 pub fn prune_runs(session: &Session, older_than: Interval, max_runs: i32) -> Result<i64> {
     lock::share_runs_table()?;
+    let horizon = horizon(session, "older_than", older_than)?;
+    Ok(PRUNE_RUNS
+        .first(
+            &[&too_young(horizon), &horizon, &i64::from(max_runs)],
+            |row| row.get(1),
+        )?
+        .unwrap_or(0))
+}
+
+/// The moment that lies an interval back; an error when it is negative or absurd.
+pub fn horizon(session: &Session, argument: &str, interval: Interval) -> Result<Instant> {
     let (horizon, given) = PRUNE_HORIZON
-        .first(&[&session.now, &older_than], |row| {
+        .first(&[&session.now, &interval], |row| {
             Ok((row.opt::<Instant>(1), row.get::<String>(2)?))
         })?
         .unwrap_or_default();
-    let horizon = horizon.ok_or_else(|| {
+    horizon.ok_or_else(|| {
         Error::invalid_with_hint(
-            format!("older_than {} is out of range", quoted(&given)),
+            format!("{argument} {} is out of range", quoted(&given)),
             "It must be from nothing to a thousand years.",
         )
-    })?;
-    let youngest = RunId::least_at(horizon.unix_millis() + 1);
-    Ok(PRUNE_RUNS
-        .first(&[&youngest, &horizon, &i64::from(max_runs)], |row| {
-            row.get(1)
-        })?
-        .unwrap_or(0))
+    })
+}
+
+/// The least id of a run that is too young to have ended before the horizon.
+pub fn too_young(horizon: Instant) -> RunId {
+    RunId::least_at(horizon.unix_millis() + 1)
 }

@@ -11,9 +11,9 @@ use super::advance::{Advance, MovingRun, RunNo};
 use super::counting::LARGE_MAP;
 use super::runs::{self, Run};
 use super::start::Tasks;
-use super::{event, gather, walks};
+use super::{gather, run_timeouts, walks};
 use crate::error::{Error, Result};
-use crate::model::{Executor, RunId, StepNo, StepType};
+use crate::model::{RunId, StepNo, StepType};
 use crate::statements;
 use crate::store::value::RunRow;
 use crate::store::{Composite, Session};
@@ -43,6 +43,8 @@ pub fn retry_run(session: &Session, run_id: RunId) -> Result<Composite<RunRow>> 
         ))
     })?;
     REOPEN_RUN.execute(&[&run_id, flow_slug, &version, &session.now])?;
+
+    run_timeouts::put_deadlines(session, &run.definition, [run_id], None)?;
 
     let mut advance = Advance::new(session);
     let no = advance.add(MovingRun::new(
@@ -111,9 +113,6 @@ fn requeue(advance: &mut Advance, steps: &[(RunNo, StepNo)]) -> Result<()> {
             continue;
         }
         advance.step_started(step.0, step.1);
-        if of(step).executor == Executor::Worker {
-            event::tasks_ready(&of(step).queue);
-        }
     }
     gather::complete(advance, &gathered)
 }

@@ -9,7 +9,7 @@ use std::rc::Rc;
 
 use super::advance::{Advance, MovingRun};
 use super::start::{self, Places};
-use super::{LARGEST_JSON, definitions};
+use super::{LARGEST_JSON, definitions, run_timeouts};
 use crate::error::{Error, Result, quoted};
 use crate::model::{Definition, RunId, StepNo, StepType};
 use crate::statements;
@@ -39,6 +39,25 @@ pub struct Request<'a> {
     pub priority: i32,
     pub start_at: Option<Instant>,
     pub key: Option<&'a str>,
+    /// Who creates the runs, if not the caller.
+    pub creator: Option<Creator>,
+}
+
+/// What `runs.created_by` and `runs.created_for` record.
+#[derive(Clone)]
+pub struct Creator {
+    pub created_by: String,
+    pub created_for: Option<String>,
+}
+
+impl Creator {
+    /// The caller, and on whose behalf it calls.
+    fn caller(session: &Session) -> Result<Self> {
+        Ok(Self {
+            created_by: role::name(session.caller),
+            created_for: role::created_for()?,
+        })
+    }
 }
 
 /// Starts a run for each payload and returns their ids in the same order.
@@ -46,8 +65,13 @@ pub fn run_flow(session: &Session, request: &Request) -> Result<Vec<RunId>> {
     check_keys(request)?;
     let count = request.payloads.len();
     lock::share_runs_table()?;
-    let created_by = role::name(session.caller);
-    let created_for = role::created_for()?;
+    let Creator {
+        created_by,
+        created_for,
+    } = match &request.creator {
+        Some(creator) => creator.clone(),
+        None => Creator::caller(session)?,
+    };
     let keys = Keys {
         flow_slug: request.flow_slug,
         keys: &request.idempotency_keys,
@@ -100,6 +124,9 @@ pub fn run_flow(session: &Session, request: &Request) -> Result<Vec<RunId>> {
         &deps,
         &started,
     ])?;
+
+    let new_ids = (ids.iter().zip(&is_new)).filter_map(|(&id, is_new)| is_new.then_some(id));
+    run_timeouts::put_deadlines(session, &definition, new_ids, not_before)?;
 
     let mut advance = Advance::new(session);
     let mut singles = Vec::new();
@@ -175,7 +202,7 @@ fn latest_definition(session: &Session, flow_slug: &str) -> Result<Rc<Definition
 }
 
 /// The number and the definition id of the latest version of a flow, and whether it is frozen.
-fn current_version(flow_slug: &str) -> Result<Option<(i32, i64, bool)>> {
+pub fn current_version(flow_slug: &str) -> Result<Option<(i32, i64, bool)>> {
     CURRENT_VERSION.first(&[&flow_slug], |row| {
         Ok((row.get(1)?, row.get(2)?, row.get(3)?))
     })
@@ -208,14 +235,20 @@ fn check_payloads(definition: &Definition, payloads: JsonArray, is_new: &[bool])
 fn check_keys(request: &Request) -> Result<()> {
     let keys = (request.idempotency_keys.iter().flatten()).map(|key| ("idempotency_key", &**key));
     for (argument, key) in keys.chain(request.key.map(|key| ("key", key))) {
-        if key.is_empty() || key.len() > LONGEST_KEY {
-            return Err(Error::invalid_with_hint(
-                format!("{argument} {} is out of range", quoted(key)),
-                format!("A key has 1 to {LONGEST_KEY} bytes."),
-            ));
-        }
+        check_key(argument, key)?;
     }
     Ok(())
+}
+
+/// Refuses what is no idempotency key or business key.
+pub fn check_key(argument: &str, key: &str) -> Result<()> {
+    if (1..=LONGEST_KEY).contains(&key.len()) {
+        return Ok(());
+    }
+    Err(Error::invalid_with_hint(
+        format!("{argument} {} is out of range", quoted(key)),
+        format!("A key has 1 to {LONGEST_KEY} bytes."),
+    ))
 }
 
 /// The idempotency keys of a call, and for whom they hold.

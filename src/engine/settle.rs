@@ -13,9 +13,9 @@ use super::advance::{self, Advance, MovingRun, RunNo, Skip, SkipReason};
 use super::counting::{self, Holds};
 use super::fate::{self, Fate};
 use super::receipt::{self, Receipt, Standing, TaskKey};
-use super::{MAX_RUN_LOCKS, definitions, event, gather, run_flow};
+use super::{MAX_RUN_LOCKS, definitions, event, gather, limits, run_flow};
 use crate::error::{Error, Result};
-use crate::model::{Executor, Resort, StepNo, StepType};
+use crate::model::{Resort, StepNo, StepType};
 use crate::statements;
 use crate::store::{Json, Session, Statement, lock};
 
@@ -161,13 +161,14 @@ fn find_live(advance: &mut Advance, batch: &[Settlement]) -> Result<Vec<Live>> {
                 task.flow_slug
             ))
         })?;
-        // Nobody would take an external task up again.
-        if definition.steps[step].executor == Executor::External
+        // Nobody would take a task up again that is not claimed.
+        if !definition.steps[step].executor.is_claimed()
             && matches!(batch[task.no].verdict, Verdict::Release)
         {
             continue;
         }
         let queue = definition.steps[step].queue.clone();
+        limits::task_ended(&queue);
         let run = advance.add(MovingRun::new(*run_id, definition, task.priority));
         let moving = &mut advance.runs[run];
         if (moving.turn.as_ref()).is_none_or(|(of, last)| *of != queue || *last < task.turn) {
@@ -338,9 +339,10 @@ fn retry_tasks(
         &advance.session.now,
     ])?;
     for (task, due) in tasks.iter().zip(due) {
-        if due <= advance.session.now {
-            event::tasks_ready(&advance.runs[task.run].definition.steps[task.step].queue);
-        }
+        event::task_queued(
+            advance.step(task.run, task.step),
+            due <= advance.session.now,
+        );
     }
     Ok(())
 }
@@ -372,7 +374,7 @@ fn release_tasks(
         &advance.session.now,
     ])?;
     for task in tasks {
-        event::tasks_ready(&advance.runs[task.run].definition.steps[task.step].queue);
+        event::task_queued(advance.step(task.run, task.step), true);
     }
     Ok(())
 }

@@ -10,7 +10,7 @@ use std::collections::hash_map::Entry;
 use super::advance::{Advance, RunNo, Skip, SkipReason};
 use super::counting::LARGE_MAP;
 use super::event;
-use super::walks;
+use super::walks::{self, Lane};
 use crate::error::Result;
 use crate::model::{Executor, Resort, RunId, StepNo, StepType};
 use crate::statements;
@@ -144,7 +144,6 @@ pub fn start_singles(
         &tasks.heads_from,
     ]);
     START_SINGLES.execute(&parameters)?;
-    tasks.tell();
     for &(run, step) in steps {
         advance.step_started(run, step);
     }
@@ -212,7 +211,6 @@ fn start_maps(advance: &mut Advance, maps: &[FullMap], places: &Places) -> Resul
         &tasks.heads_from,
     ]);
     START_MAPS.execute(&parameters)?;
-    tasks.tell();
     for (run, step) in steps {
         advance.step_started(run, step);
     }
@@ -265,10 +263,9 @@ pub struct Tasks {
     pub ready_at: Vec<Instant>,
     pub timeouts: Vec<i32>,
     pub opens_run: Vec<bool>,
-    /// When the tasks of an external step time out; null for all others, whose lease begins with a claim.
+    /// When the tasks of an external step time out, and those of a timer are over; null for all others, whose lease
+    /// begins with a claim.
     pub expires_at: Vec<Option<Instant>>,
-    /// Whether workers can claim the tasks at once.
-    pub claimable: Vec<bool>,
 }
 
 impl Tasks {
@@ -290,7 +287,6 @@ impl Tasks {
             timeouts: Vec::with_capacity(steps.len()),
             opens_run: Vec::with_capacity(steps.len()),
             expires_at: Vec::with_capacity(steps.len()),
-            claimable: Vec::with_capacity(steps.len()),
         };
         for &(run, step) in steps {
             let run = &advance.runs[run];
@@ -312,29 +308,28 @@ impl Tasks {
             // Asked once, so that all tasks of a queue and rank get the same head.
             tasks
                 .heads_from
-                .push(match heads.entry((&step.queue, run.priority)) {
+                .push(match heads.entry((Lane::of(step), run.priority)) {
                     Entry::Occupied(head) => *head.get(),
                     Entry::Vacant(head) => *head.insert(walks::head_from(
                         advance.session,
-                        &step.queue,
+                        Lane::of(step),
                         run.priority,
                     )?),
                 });
             tasks.ready_at.push(ready_at);
             tasks.timeouts.push(step.timeout);
             tasks.opens_run.push(run.not_before.is_some());
-            tasks
-                .expires_at
-                .push(
-                    (step.executor == Executor::External).then_some(if step.own_timeout {
-                        ready_at.plus_seconds(f64::from(step.timeout))
-                    } else {
-                        Instant::INFINITY
-                    }),
-                );
-            tasks
-                .claimable
-                .push(step.executor == Executor::Worker && ready_at <= now);
+            tasks.expires_at.push(match step.executor {
+                Executor::Timer => Some(ready_at),
+                Executor::External if step.own_timeout => {
+                    Some(ready_at.plus_seconds(f64::from(step.timeout)))
+                }
+                Executor::External => Some(Instant::INFINITY),
+                _ => None,
+            });
+            if step.executor != Executor::External || step.own_timeout {
+                event::task_queued(step, ready_at <= now);
+            }
         }
         Ok(tasks)
     }
@@ -357,13 +352,5 @@ impl Tasks {
             &self.opens_run,
             &self.expires_at,
         ]
-    }
-
-    fn tell(&self) {
-        for (queue, claimable) in self.queues.iter().zip(&self.claimable) {
-            if *claimable {
-                event::tasks_ready(queue);
-            }
-        }
     }
 }

@@ -18,6 +18,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::{Duration, Instant as Clock};
 
 use crate::error::Result;
+use crate::model::{Executor, Step};
 use crate::statements;
 use crate::store::value::Parameter;
 use crate::store::{Instant, Session, door, pages_touched};
@@ -40,7 +41,7 @@ const PATIENCE_WHEN_IDLE: u32 = 4;
 const SHORTEST_PATIENCE: Duration = Duration::from_secs(1);
 /// What was placed by a clock a little earlier may commit a little later.
 const SLACK_MICROS: i64 = 1_000_000;
-/// How many queues a backend remembers; then it starts afresh.
+/// How many queues a backend remembers for each executor; then it starts afresh.
 const REMEMBERED: usize = 1000;
 /// No more ranks than this are told apart; the last walk goes on over the others.
 const RANKS: usize = 16;
@@ -91,8 +92,37 @@ impl Walk {
     }
 }
 
+/// The tasks of one executor in a queue: what a claim walks over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Lane<'a> {
+    pub queue: &'a str,
+    pub executor: Executor,
+}
+
+impl<'a> Lane<'a> {
+    pub fn of(step: &'a Step) -> Self {
+        Self {
+            queue: &step.queue,
+            executor: step.executor,
+        }
+    }
+}
+
+#[derive(Default)]
+struct Walks(HashMap<Executor, HashMap<String, Walk>>);
+
+impl Walks {
+    fn of(&self, lane: Lane) -> Option<&Walk> {
+        self.0.get(&lane.executor)?.get(lane.queue)
+    }
+
+    fn of_mut(&mut self, lane: Lane) -> Option<&mut Walk> {
+        self.0.get_mut(&lane.executor)?.get_mut(lane.queue)
+    }
+}
+
 thread_local! {
-    static WALKS: RefCell<HashMap<String, Walk>> = RefCell::default();
+    static WALKS: RefCell<Walks> = RefCell::default();
 }
 
 /// The walks over ready tasks: from a rank and turn, to the beginning of a rank.
@@ -115,9 +145,9 @@ pub const fn rank(priority: i32) -> i32 {
 }
 
 /// Where a claim of this queue begins.
-pub fn start(session: &Session, queue: &str) -> Result<Start> {
-    look(session, queue)?;
-    let marks = marks(queue);
+pub fn start(session: &Session, lane: Lane) -> Result<Start> {
+    look(session, lane)?;
+    let marks = marks(lane);
     Ok(Start {
         ready: ranges(&marks.heads),
         due: marks.due,
@@ -127,8 +157,8 @@ pub fn start(session: &Session, queue: &str) -> Result<Start> {
 
 /// A claim took so many tasks of those it asked for, the first one at this rank and turn. If there was none, some may lie
 /// before the marks.
-pub fn taken(queue: &str, first: Option<(i32, i64)>, tasks: usize, wanted: usize) {
-    update(queue, |walk| {
+pub fn taken(lane: Lane, first: Option<(i32, i64)>, tasks: usize, wanted: usize) {
+    update(lane, |walk| {
         walk.taken += tasks;
         if let Some((rank, turn)) = first
             && let Some(head) = walk.marks.heads.get_mut(&rank)
@@ -145,8 +175,8 @@ pub fn taken(queue: &str, first: Option<(i32, i64)>, tasks: usize, wanted: usize
 }
 
 /// When the first lease of the queue ran out, from its mark on; nothing for none.
-pub fn leases_ran_out(session: &Session, queue: &str, first: Option<Instant>) {
-    update(queue, |walk| {
+pub fn leases_ran_out(session: &Session, lane: Lane, first: Option<Instant>) {
+    update(lane, |walk| {
         if walk.marks.leased > Instant::MINUS_INFINITY {
             walk.marks.leased = first.unwrap_or(session.now).max(walk.marks.leased);
         }
@@ -154,18 +184,21 @@ pub fn leases_ran_out(session: &Session, queue: &str, first: Option<Instant>) {
 }
 
 /// Corrects what is known of a queue, by what a snapshot of now shows.
-fn update(queue: &str, change: impl FnOnce(&mut Walk)) {
+fn update(lane: Lane, change: impl FnOnce(&mut Walk)) {
     if !door::has_fixed_snapshot() {
-        WALKS.with_borrow_mut(|walks| walks.get_mut(queue).map(change));
+        WALKS.with_borrow_mut(|walks| walks.of_mut(lane).map(change));
     }
 }
 
 /// Where the search for the head of a queue begins, within a priority.
-pub fn head_from(session: &Session, queue: &str, priority: i32) -> Result<i64> {
-    look(session, queue)?;
+pub fn head_from(session: &Session, lane: Lane, priority: i32) -> Result<i64> {
+    if !lane.executor.is_claimed() {
+        return Ok(i64::MIN);
+    }
+    look(session, lane)?;
     let rank = rank(priority);
     Ok(WALKS.with_borrow_mut(|walks| {
-        walks.get_mut(queue).map_or(i64::MIN, |walk| {
+        walks.of_mut(lane).map_or(i64::MIN, |walk| {
             if walk.ranks.len() < RANKS {
                 walk.ranks.insert(rank);
             }
@@ -174,8 +207,8 @@ pub fn head_from(session: &Session, queue: &str, priority: i32) -> Result<i64> {
     }))
 }
 
-fn marks(queue: &str) -> Marks {
-    WALKS.with_borrow(|walks| (walks.get(queue)).map_or(Marks::none(), |walk| walk.marks.clone()))
+fn marks(lane: Lane) -> Marks {
+    WALKS.with_borrow(|walks| (walks.of(lane)).map_or(Marks::none(), |walk| walk.marks.clone()))
 }
 
 fn ranges(heads: &BTreeMap<i32, i64>) -> Ranges {
@@ -194,18 +227,19 @@ fn ranges(heads: &BTreeMap<i32, i64>) -> Ranges {
 }
 
 /// Finds where the walks over a queue begin, if it is time to look again.
-fn look(session: &Session, queue: &str) -> Result<()> {
+fn look(session: &Session, lane: Lane) -> Result<()> {
     // An old snapshot shows an old head.
     if door::has_fixed_snapshot() {
         return Ok(());
     }
     let begun = Clock::now();
     let Some(plan) = WALKS.with_borrow_mut(|walks| {
-        let is_first = !walks.contains_key(queue);
+        let walks = walks.0.entry(lane.executor).or_default();
+        let is_first = !walks.contains_key(lane.queue);
         if is_first && walks.len() >= REMEMBERED {
             walks.clear();
         }
-        let walk = (walks.entry(queue.to_owned())).or_insert_with(|| Walk::new(begun));
+        let walk = (walks.entry(lane.queue.to_owned())).or_insert_with(|| Walk::new(begun));
         if begun < walk.look_at && walk.taken < LOOK_TASKS {
             return None;
         }
@@ -231,11 +265,16 @@ fn look(session: &Session, queue: &str) -> Result<()> {
         return Ok(());
     };
 
-    let (heads, pages) = plan.measured(|| find_heads(queue, &plan.from.heads))?;
+    let (heads, pages) = plan.measured(|| find_heads(lane, &plan.from.heads))?;
     let heads_are_cheap = pages <= CHEAP_PAGES + 4 * heads.len() as i64;
     let (overdue, pages) = plan.measured(|| {
-        let parameters: [&dyn Parameter; 4] =
-            [&queue, &session.now, &plan.from.due, &plan.from.leased];
+        let parameters: [&dyn Parameter; 5] = [
+            &lane.queue,
+            &session.now,
+            &plan.from.due,
+            &plan.from.leased,
+            &lane.executor.as_str(),
+        ];
         FIRST_OVERDUE.first(&parameters, |row| Ok((row.opt(1), row.opt(2))))
     })?;
     let overdue_is_cheap = pages <= CHEAP_PAGES;
@@ -255,7 +294,7 @@ fn look(session: &Session, queue: &str) -> Result<()> {
     }
     let end = Clock::now();
     WALKS.with_borrow_mut(|walks| {
-        if let Some(walk) = walks.get_mut(queue) {
+        if let Some(walk) = walks.of_mut(lane) {
             walk.marks = marks;
             walk.ranks = ranks;
             walk.taken = 0;
@@ -293,15 +332,16 @@ impl Look {
 }
 
 /// The first turn at each rank that has ready tasks, found from where it was before.
-fn find_heads(queue: &str, before: &BTreeMap<i32, i64>) -> Result<BTreeMap<i32, i64>> {
+fn find_heads(lane: Lane, before: &BTreeMap<i32, i64>) -> Result<BTreeMap<i32, i64>> {
     let mut heads = BTreeMap::new();
     let walks = ranges(before);
     for ((&rank, &turn), &end) in walks.ranks.iter().zip(&walks.turns).zip(&walks.before) {
         let (mut rank, mut turn) = (rank, turn);
         while heads.len() < RANKS {
-            let head = HEAD.first(&[&queue, &rank, &turn, &end], |row| {
-                Ok((row.get::<i32>(1)?, row.get::<i64>(2)?))
-            })?;
+            let head = HEAD.first(
+                &[&lane.queue, &rank, &turn, &end, &lane.executor.as_str()],
+                |row| Ok((row.get::<i32>(1)?, row.get::<i64>(2)?)),
+            )?;
             let Some((found, first)) = head else { break };
             heads.insert(found, first);
             if found == i32::MAX {

@@ -15,7 +15,7 @@ pub enum StepType {
 }
 
 /// Who does the tasks of a step.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Executor {
     Worker,
     Sql,
@@ -36,6 +36,11 @@ impl Executor {
             Self::Timer => "timer",
         }
     }
+
+    /// Whether its tasks are handed out; the others are under way from the moment their step starts.
+    pub const fn is_claimed(self) -> bool {
+        !matches!(self, Self::External | Self::Timer)
+    }
 }
 
 /// What becomes of a step whose condition is unmet, or whose last attempt failed.
@@ -54,6 +59,8 @@ pub struct Step {
     /// The dep that a map takes its elements from; `None` at a root, where it is the payload.
     pub map_over: Option<StepNo>,
     pub executor: Executor,
+    /// What the executor calls: a function, a URL, a flow slug, an event name, or where a timer finds its time.
+    pub target: Option<String>,
     pub queue: String,
     pub manual: bool,
     pub max_attempts: i32,
@@ -84,6 +91,8 @@ pub struct Definition {
     pub flow_slug: String,
     pub version: i32,
     pub max_delay: i32,
+    /// Seconds after which a run fails; `None`: never.
+    pub run_timeout: Option<i32>,
     /// The step whose output is the run's; `None`: all leaves together.
     pub output_step: Option<StepNo>,
     /// The output step that the version names and does not have.
@@ -102,6 +111,7 @@ impl Definition {
         flow_slug: String,
         version: i32,
         max_delay: i32,
+        run_timeout: Option<i32>,
         output_step_slug: Option<&str>,
         mut steps: Vec<Step>,
     ) -> Self {
@@ -126,6 +136,7 @@ impl Definition {
             flow_slug,
             version,
             max_delay,
+            run_timeout,
             output_step,
             widest: inputs.unwrap_or(1).max(leaves),
             missing_output_step: (output_step_slug.filter(|_| output_step.is_none()))

@@ -110,6 +110,7 @@ impl Reader {
             base_delay: self.or(default.base_delay, Self::integer, fields, "base_delay"),
             timeout: self.or(default.timeout, Self::integer, fields, "timeout"),
             max_delay: self.or(default.max_delay, Self::integer, fields, "max_delay"),
+            run_timeout: self.integer(fields, "run_timeout"),
             output_step_slug: self.text(fields, "output_step_slug"),
             executor: self.or(default.executor, Self::text, fields, "executor"),
             target: self.text(fields, "target"),

@@ -34,6 +34,11 @@ pub const WHEN: Domain = Domain {
     values: &["fail", "skip", "skip-cascade"],
     hint: "An unmet condition or an exhausted step may \"fail\", \"skip\" or \"skip-cascade\".",
 };
+pub const CATCH_UP: Domain = Domain {
+    what: "value",
+    values: &["none", "one", "all"],
+    hint: "Missed ticks start \"none\", \"one\" or \"all\" of their runs.",
+};
 
 impl Domain {
     /// Whether `value` is one of the domain's.
@@ -72,10 +77,26 @@ fn within(least: i32, most: i32, value: Option<i32>) -> Result<(), Fault> {
     }
 }
 
+/// Whether the text is a name: 1 to 128 characters, none of them a control character.
+fn is_name(text: &str) -> bool {
+    let length = text.chars().take(LONGEST_NAME + 1).count();
+    (1..=LONGEST_NAME).contains(&length) && !text.chars().any(char::is_control)
+}
+
+/// The name of a schedule.
+pub fn schedule(name: &str) -> Result<(), Fault> {
+    if is_name(name) {
+        return Ok(());
+    }
+    Err(Fault::new(
+        format!("{} is not the name of a schedule", quoted(name)),
+        "The name of a schedule is 1 to 128 characters, none of them a control character.",
+    ))
+}
+
 /// The name of a queue.
 pub fn queue(name: &str) -> Result<(), Fault> {
-    let length = name.chars().take(LONGEST_NAME + 1).count();
-    if (1..=LONGEST_NAME).contains(&length) && !name.chars().any(char::is_control) {
+    if is_name(name) {
         return Ok(());
     }
     Err(Fault::new(

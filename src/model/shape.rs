@@ -6,6 +6,7 @@
 use std::collections::{HashMap, HashSet};
 
 use super::domain::{self, EXECUTOR, START_MODE, STEP_TYPE, WHEN};
+use super::function_name::FunctionName;
 use super::graph;
 use super::problem::{Fault, Problem};
 use super::slug;
@@ -25,6 +26,8 @@ pub struct Options {
     pub base_delay: i32,
     pub timeout: i32,
     pub max_delay: i32,
+    /// Seconds after which a run fails, if ever.
+    pub run_timeout: Option<i32>,
     pub output_step_slug: Option<String>,
     /// What steps of a document take that name no executor or target of their own.
     pub executor: String,
@@ -38,6 +41,7 @@ impl Default for Options {
             base_delay: 5,
             timeout: 60,
             max_delay: 3600,
+            run_timeout: None,
             output_step_slug: None,
             executor: "worker".into(),
             target: None,
@@ -95,6 +99,7 @@ impl Options {
             "max_delay",
             domain::seconds(0, Some(self.max_delay)),
         );
+        note(report, "run_timeout", domain::seconds(1, self.run_timeout));
         if let Some(slug) = &self.output_step_slug {
             note(report, "output_step_slug", slug::check(slug));
         }
@@ -212,6 +217,7 @@ impl StepShape {
                 "The target of a step says what its executor calls.",
             )),
             Some(target) if self.executor == "flow" => slug::check(target),
+            Some(target) if self.executor == "sql" => FunctionName::parse(target).map(drop),
             Some(_) => Ok(()),
         }
     }

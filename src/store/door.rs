@@ -26,13 +26,14 @@ pub struct Session {
 
 /// Runs `work` behind the door and returns what it returns; an error leaves as an error of PostgreSQL.
 pub fn enter<T>(work: impl FnOnce(&Session) -> Result<T>) -> T {
-    match guarded(work) {
+    match act(work) {
         Ok(value) => value,
         Err(error) => raise(error),
     }
 }
 
-fn guarded<T>(work: impl FnOnce(&Session) -> Result<T>) -> Result<T> {
+/// [`enter`] for a background worker, which has no statement to end.
+pub fn act<T>(work: impl FnOnce(&Session) -> Result<T>) -> Result<T> {
     let owner = OwnerRights::take()?;
     let session = Session {
         caller: owner.caller,

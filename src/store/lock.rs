@@ -129,6 +129,14 @@ fn keys_of(runs: impl IntoIterator<Item = (RunId, Hold)>) -> BTreeMap<i64, Hold>
     keys
 }
 
+/// Takes, until the session ends, the lock of the one process that looks after this database; false when another has it.
+pub fn own_database() -> bool {
+    // No queue has an empty name.
+    let key = Some(pg_sys::Datum::from(queue_key("")));
+    // SAFETY: pg_try_advisory_lock(bigint).
+    unsafe { direct_function_call(pg_sys::pg_try_advisory_lock_int8, &[key]).unwrap_or(false) }
+}
+
 /// Takes the lock of a run if nobody holds it.
 pub fn try_lock_run(run_id: RunId) -> bool {
     let key = Some(pg_sys::Datum::from(run_key(run_id)));

@@ -4,7 +4,9 @@
 #![allow(unsafe_code)]
 
 pub mod door;
+pub mod handler;
 pub mod json;
+pub mod latch;
 pub mod lock;
 mod one_row;
 pub mod planner;
@@ -12,6 +14,7 @@ pub mod role;
 mod row_type;
 pub mod statement;
 pub mod subtransaction;
+pub mod transaction;
 pub mod value;
 pub mod wake;
 
@@ -21,12 +24,18 @@ mod tests;
 pub use door::{Session, enter};
 pub use row_type::RowType;
 pub use statement::{Row, Statement};
-pub use value::{Composite, Instant, Json, JsonArray, Rows};
+pub use value::{Composite, Instant, Json, JsonArray, KeptJson, Rows};
 
 /// Makes a misspelt `pgflow.…` setting an error once the library is loaded.
 pub fn reserve_settings_prefix() {
     // SAFETY: registers a string that lives for ever.
     unsafe { pgrx::pg_sys::MarkGUCPrefixReserved(c"pgflow".as_ptr()) }
+}
+
+/// Whether this database has the extension; asked in a transaction.
+pub fn has_extension() -> bool {
+    // SAFETY: a catalog look-up.
+    unsafe { pgrx::pg_sys::get_extension_oid(c"pgflow".as_ptr(), true) != pgrx::pg_sys::InvalidOid }
 }
 
 /// How many pages this backend has looked at since it began.

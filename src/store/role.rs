@@ -14,13 +14,16 @@ statements! {
 
 /// Whether `caller` is `role`, a member of it, or a superuser.
 pub fn acts_as(caller: pg_sys::Oid, role: &str) -> Result<bool> {
-    let member = ROLE_BY_NAME
-        .read(&[&role], |row| row.get::<pg_sys::Oid>(1))?
-        .into_iter()
-        .next()
+    let member = by_name(role)?
         // SAFETY: looks at the role graph only; true for superusers.
         .is_some_and(|role| unsafe { pg_sys::has_privs_of_role(caller, role) });
     Ok(member || is_superuser(caller))
+}
+
+/// The role of this name.
+pub fn by_name(role: &str) -> Result<Option<pg_sys::Oid>> {
+    let found = ROLE_BY_NAME.read(&[&role], |row| row.get::<pg_sys::Oid>(1))?;
+    Ok(found.into_iter().next())
 }
 
 pub fn is_superuser(caller: pg_sys::Oid) -> bool {

@@ -6,7 +6,8 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
-use std::ffi::CString;
+use std::ffi::{CString, c_char};
+use std::ops::ControlFlow;
 
 use pgrx::datum::FromDatum;
 use pgrx::pg_sys;
@@ -106,6 +107,40 @@ impl Statement {
         self.query(parameters, |_| Ok(())).map(drop)
     }
 
+    /// Runs the statement and hands its rows to `meet`, a few at a time, until that says that it has met enough.
+    /// `meet` may run other statements; what they change is not seen here.
+    pub fn walk(
+        &self,
+        parameters: &[&dyn Parameter],
+        mut meet: impl FnMut(&Row) -> Result<ControlFlow<()>>,
+    ) -> Result<()> {
+        /// Rows fetched at once.
+        const FEW: i64 = 50;
+        let (plan, parameters) = self.plan(parameters)?;
+        let (mut values, nulls) = datums(&parameters);
+        // SAFETY: as in `run`; an error ends the cursor with the (sub)transaction. The table of a fetch stays until it
+        // is freed, whatever `meet` runs.
+        unsafe {
+            let cursor = pg_sys::SPI_cursor_open(
+                std::ptr::null(),
+                plan,
+                values.as_mut_ptr(),
+                nulls.as_ptr(),
+                false,
+            );
+            let mut goes_on = true;
+            while goes_on {
+                pg_sys::SPI_cursor_fetch(cursor, true, FEW);
+                let table = pg_sys::SPI_tuptable;
+                let count = usize::try_from(pg_sys::SPI_processed).unwrap_or(0);
+                goes_on = count > 0 && self.read_rows(table, count, &mut meet)?.is_continue();
+                pg_sys::SPI_freetuptable(table);
+            }
+            pg_sys::SPI_cursor_close(cursor);
+        }
+        Ok(())
+    }
+
     fn run<T>(
         &self,
         parameters: &[&dyn Parameter],
@@ -113,13 +148,7 @@ impl Statement {
         read: impl Fn(&Row) -> Result<T>,
     ) -> Result<Vec<T>> {
         let (plan, parameters) = self.plan(parameters)?;
-        let mut nulls = Vec::with_capacity(parameters.len());
-        let mut values = Vec::with_capacity(parameters.len());
-        for parameter in parameters {
-            let datum = parameter.datum();
-            nulls.push(if datum.is_some() { b' ' } else { b'n' } as std::ffi::c_char);
-            values.push(datum.unwrap_or(pg_sys::Datum::null()));
-        }
+        let (mut values, nulls) = datums(&parameters);
         // Under READ COMMITTED a statement that is not read-only sees what was committed when it began: what follows
         // a lock sees what the lock waited for. A read-only one sees what the calling query sees.
         // SAFETY: the plan is kept for the life of the backend; values and nulls match its parameters.
@@ -143,11 +172,32 @@ impl Statement {
                 return Ok(Vec::new());
             }
             let count = usize::try_from(pg_sys::SPI_processed).unwrap_or(0);
+            let mut rows = Vec::with_capacity(count);
+            let _ = self.read_rows(table, count, |row| {
+                rows.push(read(row)?);
+                Ok(ControlFlow::Continue(()))
+            })?;
+            Ok(rows)
+        }
+    }
+
+    /// Hands the rows of a result to `meet`, until that says that it has met enough.
+    ///
+    /// # Safety
+    ///
+    /// The table has so many rows, and `meet` does not free it.
+    unsafe fn read_rows(
+        &self,
+        table: *mut pg_sys::SPITupleTable,
+        count: usize,
+        mut meet: impl FnMut(&Row) -> Result<ControlFlow<()>>,
+    ) -> Result<ControlFlow<()>> {
+        // SAFETY: values and nulls have room for all columns.
+        unsafe {
             let descriptor = (*table).tupdesc;
             let columns = usize::try_from((*descriptor).natts).unwrap_or(0);
             let mut values = vec![pg_sys::Datum::null(); columns];
             let mut nulls = vec![false; columns];
-            let mut rows = Vec::with_capacity(count);
             for n in 0..count {
                 // All columns at once: PostgreSQL finds a single one by walking over those before it.
                 pg_sys::heap_deform_tuple(
@@ -156,14 +206,17 @@ impl Statement {
                     values.as_mut_ptr(),
                     nulls.as_mut_ptr(),
                 );
-                rows.push(read(&Row {
+                let row = Row {
                     statement: self.name,
                     values: &values,
                     nulls: &nulls,
-                })?);
+                };
+                if meet(&row)?.is_break() {
+                    return Ok(ControlFlow::Break(()));
+                }
             }
-            Ok(rows)
         }
+        Ok(ControlFlow::Continue(()))
     }
 
     /// The plan for these parameters, and the parameters as it takes them.
@@ -218,6 +271,18 @@ impl Statement {
             Ok(plan)
         }
     }
+}
+
+/// The values of parameters, and which of them are null, as SPI takes them.
+fn datums(parameters: &[&dyn Parameter]) -> (Vec<pg_sys::Datum>, Vec<c_char>) {
+    let mut nulls = Vec::with_capacity(parameters.len());
+    let mut values = Vec::with_capacity(parameters.len());
+    for parameter in parameters {
+        let datum = parameter.datum();
+        nulls.push(if datum.is_some() { b' ' } else { b'n' } as c_char);
+        values.push(datum.unwrap_or(pg_sys::Datum::null()));
+    }
+    (values, nulls)
 }
 
 /// One row of a result; columns are counted from 1.

@@ -22,6 +22,43 @@ pub fn attempt<T>(
     expected: &[PgSqlErrorCode],
     work: impl FnOnce() -> Result<T>,
 ) -> Result<std::result::Result<T, String>> {
+    match within(work) {
+        Ok(done) => done.map(Ok),
+        Err(CaughtError::PostgresError(report)) if expected.contains(&report.sql_error_code()) => {
+            Ok(Err(report.message().to_owned()))
+        }
+        Err(unexpected) => unexpected.rethrow(),
+    }
+}
+
+/// Runs `work`, which may fail for any reason of its own: `Ok(Err(message))` when it did and was undone. What is no fault
+/// of the work (somebody ends this session, a deadlock, a full disk) goes on: trying again may help.
+pub fn contain<T>(work: impl FnOnce() -> Result<T>) -> Result<std::result::Result<T, String>> {
+    const OTHERS: [PgSqlErrorCode; 3] = [
+        PgSqlErrorCode::ERRCODE_TRANSACTION_ROLLBACK,
+        PgSqlErrorCode::ERRCODE_INSUFFICIENT_RESOURCES,
+        PgSqlErrorCode::ERRCODE_OPERATOR_INTERVENTION,
+    ];
+    // ERRCODE_TO_CATEGORY of utils/elog.h.
+    let class = |code: PgSqlErrorCode| code as i64 & 0xfff;
+    let message = |message: &str, detail: Option<&str>| match detail {
+        Some(detail) => format!("{message}: {detail}"),
+        None => message.to_owned(),
+    };
+    match within(work) {
+        Ok(Ok(done)) => Ok(Ok(done)),
+        Ok(Err(error)) => Ok(Err(message(&error.to_string(), error.detail()))),
+        Err(CaughtError::PostgresError(report))
+            if !OTHERS.map(class).contains(&class(report.sql_error_code())) =>
+        {
+            Ok(Err(message(report.message(), report.detail())))
+        }
+        Err(unexpected) => unexpected.rethrow(),
+    }
+}
+
+#[allow(clippy::result_large_err)]
+fn within<T>(work: impl FnOnce() -> Result<T>) -> std::result::Result<Result<T>, CaughtError> {
     // SAFETY: the pattern of plpgsql's exception blocks: memory context and resource owner are put back on both ways
     // out, and the subtransaction is ended exactly once.
     unsafe {
@@ -43,15 +80,8 @@ pub fn attempt<T>(
         }
         pg_sys::MemoryContextSwitchTo(context);
         pg_sys::CurrentResourceOwner = owner;
-        match outcome {
-            Ok(done) => done.map(Ok),
-            Err(CaughtError::PostgresError(report))
-                if expected.contains(&report.sql_error_code()) =>
-            {
-                Ok(Err(report.message().to_owned()))
-            }
-            // Only now: whoever catches it further out must not find a subtransaction that nobody ends.
-            Err(unexpected) => unexpected.rethrow(),
-        }
+        // What is thrown again is thrown only after this: whoever catches it further out must not find a subtransaction
+        // that nobody ends.
+        outcome
     }
 }

@@ -28,6 +28,8 @@ pub struct JsonArray {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Instant(pub i64);
 
+const MICROS_1970_TO_2000: i64 = 946_684_800_000_000;
+
 impl Instant {
     /// Later than every other, as `timestamptz` has it.
     pub const INFINITY: Self = Self(i64::MAX);
@@ -51,8 +53,12 @@ impl Instant {
 
     /// Microseconds since 1970-01-01 UTC.
     pub fn unix_micros(self) -> i64 {
-        const MICROS_1970_TO_2000: i64 = 946_684_800_000_000;
         self.0.saturating_add(MICROS_1970_TO_2000)
+    }
+
+    /// The opposite of [`Self::unix_micros`].
+    pub fn from_unix_micros(micros: i64) -> Self {
+        Self(micros.saturating_sub(MICROS_1970_TO_2000))
     }
 
     /// Milliseconds since 1970-01-01 UTC, as a version 7 UUID counts them; 0 for what lies before.
@@ -66,6 +72,31 @@ impl Json {
     pub fn size(self) -> usize {
         // SAFETY: looks at the header of a varlena value only.
         unsafe { pg_sys::toast_raw_datum_size(self.0) }
+    }
+}
+
+/// A `jsonb` value that outlives the transaction it was read in.
+#[derive(Debug)]
+pub struct KeptJson(Box<[u64]>);
+
+impl KeptJson {
+    /// The value, for as long as this lives.
+    pub fn json(&self) -> Json {
+        Json(pg_sys::Datum::from(self.0.as_ptr()))
+    }
+}
+
+impl Json {
+    /// Copies the value out of PostgreSQL's memory.
+    pub fn keep(self) -> KeptJson {
+        // SAFETY: a jsonb is a varlena; the copy is as long as its header says, and aligned as palloc would have it.
+        unsafe {
+            let value = pg_sys::pg_detoast_datum(self.0.cast_mut_ptr());
+            let size = pgrx::varsize_any(value);
+            let mut copy = vec![0_u64; size.div_ceil(size_of::<u64>())].into_boxed_slice();
+            std::ptr::copy_nonoverlapping(value.cast::<u8>(), copy.as_mut_ptr().cast::<u8>(), size);
+            KeptJson(copy)
+        }
     }
 }
 
@@ -106,6 +137,19 @@ impl<T> Composite<T> {
         Self {
             datum,
             of: PhantomData,
+        }
+    }
+}
+
+impl<T> Composite<T> {
+    /// A field, counted from 1.
+    pub(crate) fn field<F: FromDatum>(&self, number: i16) -> Option<F> {
+        let mut is_null = false;
+        // SAFETY: the datum is a composite of a named type; the reader knows the types of its fields.
+        unsafe {
+            let row = pg_sys::pg_detoast_datum(self.datum.cast_mut_ptr());
+            let datum = pg_sys::GetAttributeByNum(row.cast(), number, &mut is_null);
+            F::from_datum(datum, is_null)
         }
     }
 }
@@ -167,8 +211,12 @@ composite_types! {
     FlowRow = "pgflow.flows",
     /// A row of table `steps`.
     StepRow = "pgflow.steps",
+    /// A row of table `queues`.
+    QueueRow = "pgflow.queues",
     /// A row of table `runs`.
     RunRow = "pgflow.runs",
+    /// A row of table `schedules`.
+    ScheduleRow = "pgflow.schedules",
     /// A row of table `step_states`.
     StepStateRow = "pgflow.step_states",
     /// A task as a worker gets it.
@@ -307,6 +355,9 @@ macro_rules! parameters {
 
 parameters!(bool, i32, i64, &str, String, RunId, Instant, Json);
 parameters!(value pgrx::datum::Interval);
+parameters!(value Option<pgrx::datum::Interval>);
+parameters!(value f64);
+parameters!(value Option<f64>);
 
 impl Parameter for JsonArray {
     fn oid(&self) -> pg_sys::Oid {

@@ -239,7 +239,7 @@ cross join lateral unnest(array[
             is distinct from (r.flow_slug, r.flow_version, r.definition_id, r.priority)
        then format('live task %s of step "%s" differs from its run in flow, version, definition or priority',
                    l.task_index, l.step_slug) end,
-  case when (l.step_index, l.executor, l.queue, l.timeout) <> (p.step_index, p.executor, p.queue, p.timeout)
+  case when (l.step_index, l.executor, l.queue, l.timeout) <> (p.step_index, p.executor::"char", p.queue, p.timeout)
        then format('live task %s of step "%s" differs from its step in index, executor, queue or timeout',
                    l.task_index, l.step_slug) end,
   case when (l.item is not null) <> (p.step_type = 'map')
@@ -252,7 +252,7 @@ cross join lateral unnest(array[
                    case when l.lease_expires_at is null then 'without' else 'with' end)
        when l.lease not between 0 and 9007199254740991
        then format('lease %s of live task %s of step "%s" does not survive JavaScript', l.lease, l.task_index, l.step_slug) end,
-  case when (l.lease is not null) <> (l.status = 'started' and l.executor <> 'external')
+  case when (l.lease is not null) <> (l.status = 'started' and l.executor not in ('external', 'timer'))
        then format('live task %s of step "%s" is %s %s a lease', l.task_index, l.step_slug, l.status,
                    case when l.lease is null then 'without' else 'with' end) end,
   case when l.executor = 'external' and l.status <> 'started'
@@ -264,6 +264,17 @@ cross join lateral unnest(array[
        then format('live task %s of step "%s" is ready before the start of its run', l.task_index, l.step_slug) end
 ]) c(problem)
 where c.problem is not null
+union all
+select d.run_id, 'a deadline is kept, but not the run'
+from pgflow.run_deadlines d
+left join pgflow.runs r on r.run_id = d.run_id
+where r.run_id is null
+union all
+select r.run_id, 'the run is under way and its version has a run_timeout, but it has no deadline'
+from pgflow.runs r
+join pgflow.flow_versions v on v.flow_slug = r.flow_slug and v.version = r.flow_version
+left join pgflow.run_deadlines d on d.run_id = r.run_id
+where r.status in ('pending', 'started') and v.run_timeout is not null and d.run_id is null
 union all
 select null, format('version %s of flow "%s" is kept, but not the flow', v.version, v.flow_slug)
 from pgflow.flow_versions v

@@ -6,5 +6,7 @@ with deps as (
   delete from pgflow.steps where flow_slug = $1
 ), versions as (
   delete from pgflow.flow_versions where flow_slug = $1
+), pause as (
+  delete from pgflow.paused_flows where flow_slug = $1
 )
 delete from pgflow.flows where flow_slug = $1

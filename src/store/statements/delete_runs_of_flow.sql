@@ -1,6 +1,8 @@
 -- All runs of a flow with everything that belongs to them.
 -- The table of runs is locked by the caller: nobody else makes or moves a run.
-with live_tasks as (
+with deadlines as (
+  delete from pgflow.run_deadlines where run_id = any (array(select run_id from pgflow.runs where flow_slug = $1))
+), live_tasks as (
   delete from pgflow.live_tasks where run_id = any (array(select run_id from pgflow.runs where flow_slug = $1))
 ), step_tasks as (
   delete from pgflow.step_tasks where run_id = any (array(select run_id from pgflow.runs where flow_slug = $1))

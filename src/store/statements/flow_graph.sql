@@ -10,6 +10,7 @@ select jsonb_build_object(
   'base_delay', v.base_delay,
   'timeout', v.timeout,
   'max_delay', v.max_delay,
+  'run_timeout', v.run_timeout,
   'output_step_slug', v.output_step_slug,
   'executor', v.executor,
   'target', v.target,

@@ -8,6 +8,8 @@ with old as materialized (
   for update skip locked
 ), idempotency_keys as (
   delete from pgflow.idempotency_keys k using old where k.run_id = old.run_id
+), deadlines as (
+  delete from pgflow.run_deadlines d using old where d.run_id = old.run_id
 ), attempts as (
   delete from pgflow.step_tasks t using old where t.run_id = old.run_id
 ), states as (

@@ -26,12 +26,12 @@ with u as materialized (
     order by t.attempt desc limit 1) h on true
   where h.status is distinct from 'completed'
 ), heads as materialized (
-  select q.queue,
+  select q.queue, q.executor,
          coalesce((select l.turn from pgflow.live_tasks l
-                   where l.queue = q.queue and l.rank = $13 and l.turn >= q.head_from and l.status = 'ready' and l.executor = 'worker'
+                   where l.queue = q.queue and l.executor = q.executor and l.rank = $13 and l.turn >= q.head_from and l.status = 'ready'
                    order by l.turn limit 1),
                   (extract(epoch from $14::timestamptz) * 1000000)::bigint) as turn
-  from (select distinct u.queue, u.head_from from u) q
+  from (select distinct u.queue, u.executor::"char", u.head_from from u) q
 ), counted as materialized (
   select o.step_slug, count(*)::int as tasks from open o group by o.step_slug
 ), states as (
@@ -50,10 +50,10 @@ with u as materialized (
     (run_id, step_slug, task_index, attempt, first_attempt, status, executor, queue, rank, turn, ready_at,
      step_index, opens_run, timeout, definition_id, flow_slug, flow_version, lease_expires_at, item)
   select $1, o.step_slug, o.task_index, o.attempt, o.attempt,
-         case when o.expires_at is null then 'ready' else 'started' end, o.executor, o.queue, $13,
-         h.turn + row_number() over (partition by o.queue order by o.step_index, o.task_index) - 1,
+         case when o.expires_at is null then 'ready' else 'started' end, o.executor::"char", o.queue, $13,
+         h.turn + row_number() over (partition by o.queue, o.executor order by o.step_index, o.task_index) - 1,
          $14, o.step_index, false, o.timeout, $12, $10, $11, o.expires_at, o.item
   from open o
-  join heads h on h.queue = o.queue
+  join heads h on h.queue = o.queue and h.executor = o.executor::"char"
 )
 select c.step_slug from counted c

@@ -8,13 +8,14 @@ with u as materialized (
     u(run_id, step_slug, flow_slug, flow_version, definition_id, step_index, executor, queue,
       rank, turn, ready_at, timeout, opens_run, expires_at, map_over, size, place, head_from)
 ), heads as materialized (
-  select q.queue, q.rank,
+  select q.queue, q.executor, q.rank,
          coalesce((select l.turn from pgflow.live_tasks l
-                   where l.queue = q.queue and l.rank = q.rank and l.turn >= q.head_from
-                     and l.status = 'ready' and l.executor = 'worker'
+                   where l.queue = q.queue and l.executor = q.executor and l.rank = q.rank and l.turn >= q.head_from
+                     and l.status = 'ready'
                    order by l.turn limit 1),
                   (extract(epoch from $15::timestamptz) * 1000000)::bigint) as turn
-  from (select distinct u.queue, u.rank, u.head_from from u where u.executor = 'worker' and u.ready_at <= $15) q
+  from (select distinct u.queue, u.executor::"char", u.rank, u.head_from from u
+        where u.expires_at is null and u.ready_at <= $15) q
 ), items as materialized (
   select u.*, (e.ordinality - 1)::int as task_index, e.value as item
   from u
@@ -43,9 +44,9 @@ insert into pgflow.live_tasks
    step_index, opens_run, timeout, definition_id, flow_slug, flow_version, lease_expires_at, item)
 select i.run_id, i.step_slug, i.task_index, 1, 1,
        case when i.expires_at is not null then 'started' when i.ready_at <= $15 then 'ready' else 'delayed' end,
-       i.executor, i.queue, i.rank,
+       i.executor::"char", i.queue, i.rank,
        greatest(i.turn, h.turn) + i.place + i.task_index,
        i.ready_at, i.step_index, i.opens_run, i.timeout, i.definition_id, i.flow_slug, i.flow_version, i.expires_at,
        i.item
 from items i
-left join heads h on h.queue = i.queue and h.rank = i.rank
+left join heads h on h.queue = i.queue and h.executor = i.executor::"char" and h.rank = i.rank

@@ -9,13 +9,14 @@ with u as materialized (
     u(run_id, step_slug, flow_slug, flow_version, definition_id, step_index, executor, queue,
       rank, turn, ready_at, timeout, opens_run, expires_at, place, is_pending, head_from)
 ), heads as materialized (
-  select q.queue, q.rank,
+  select q.queue, q.executor, q.rank,
          coalesce((select l.turn from pgflow.live_tasks l
-                   where l.queue = q.queue and l.rank = q.rank and l.turn >= q.head_from
-                     and l.status = 'ready' and l.executor = 'worker'
+                   where l.queue = q.queue and l.executor = q.executor and l.rank = q.rank and l.turn >= q.head_from
+                     and l.status = 'ready'
                    order by l.turn limit 1),
                   (extract(epoch from $15::timestamptz) * 1000000)::bigint) as turn
-  from (select distinct u.queue, u.rank, u.head_from from u where u.executor = 'worker' and u.ready_at <= $15) q
+  from (select distinct u.queue, u.executor::"char", u.rank, u.head_from from u
+        where u.expires_at is null and u.ready_at <= $15) q
 ), states as (
   update pgflow.step_states s
   set status = 'started', initial_tasks = 1, remaining_tasks = 1, started_at = $15
@@ -34,8 +35,8 @@ insert into pgflow.live_tasks
    step_index, opens_run, timeout, definition_id, flow_slug, flow_version, lease_expires_at)
 select u.run_id, u.step_slug, 0, 1, 1,
        case when u.expires_at is not null then 'started' when u.ready_at <= $15 then 'ready' else 'delayed' end,
-       u.executor, u.queue, u.rank,
+       u.executor::"char", u.queue, u.rank,
        greatest(u.turn, h.turn) + u.place,
        u.ready_at, u.step_index, u.opens_run, u.timeout, u.definition_id, u.flow_slug, u.flow_version, u.expires_at
 from u
-left join heads h on h.queue = u.queue and h.rank = u.rank
+left join heads h on h.queue = u.queue and h.executor = u.executor::"char" and h.rank = u.rank

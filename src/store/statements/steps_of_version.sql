@@ -6,7 +6,8 @@ select s.step_slug, s.step_index, s.step_type, s.map_over, s.executor, s.queue, 
        s.required_input_pattern is not null or s.forbidden_input_pattern is not null,
        s.when_unmet, s.when_exhausted,
        array(select d.from_step_slug::text from pgflow.deps d
-             where d.flow_slug = s.flow_slug and d.flow_version = s.flow_version and d.to_step_slug = s.step_slug)
+             where d.flow_slug = s.flow_slug and d.flow_version = s.flow_version and d.to_step_slug = s.step_slug),
+       s.target
 from pgflow.flow_versions v
 join pgflow.steps s on s.flow_slug = v.flow_slug and s.flow_version = v.version
 where v.flow_slug = $1 and v.version = $2

@@ -1,18 +1,18 @@
--- Claims the next tasks of a queue: the walks in $7 to $9, from a rank and turn to before a rank, are in the order of the
--- queue, and one begins only when those before it are at their end. Returns the tasks and their places in the queue, which
+-- Claims the next tasks of an executor ($10) in a queue: the walks in $7 to $9, from a rank and turn to before a rank, are
+-- in the order of the queue, and one begins only when those before it are at their end. Returns the tasks and their places in the queue, which
 -- the caller puts them in order by; whether a task opens its run; how many attempts were found to be marked as started (one
 -- that was queued after this statement began is invisible to it, though its live row is not); and what the inputs are made
--- of: the element of a map task, else whether the run is large and, if it is not, the payload and the outputs of the deps.
+-- of: the element of a map task, else the payload and the outputs of the deps, unless the run is large.
 -- So a task comes once for each dep of its step that completed, and once if there is none.
 -- OFFSET 0 keeps the planner from looking at every state of the run for the few that are deps.
 -- Updates live rows, skipping those that someone else holds, and their attempts.
 with next as materialized (
-  select t.*, row_number() over ()::int as number
+  select t.run_id, t.step_slug, t.task_index, row_number() over ()::int as number
   from unnest($7::int[], $8::bigint[], $9::bigint[]) w(rank, turn, before)
   cross join lateral (
-    select t.run_id, t.step_slug, t.task_index, t.rank, t.turn, t.ready_at, t.step_index, t.opens_run
+    select t.run_id, t.step_slug, t.task_index
     from pgflow.live_tasks t
-    where t.queue = $1 and t.status = 'ready' and t.executor = 'worker'
+    where t.queue = $1 and t.executor = $10::text::"char" and t.status = 'ready'
       and (t.rank, t.turn) >= (w.rank, w.turn) and t.rank < w.before
     order by t.rank, t.turn, t.ready_at, t.step_index, t.task_index
     limit $2
@@ -21,11 +21,11 @@ with next as materialized (
 ), leased as materialized (
   update pgflow.live_tasks t
   set status = 'started', lease = ($6::bigint[])[n.number],
-      lease_expires_at = $3::timestamptz + make_interval(secs => coalesce($4::int, t.timeout))
+      lease_expires_at = $3::timestamptz + make_interval(secs => coalesce($4::int, t.timeout + $11::int))
   from next n
   where t.run_id = n.run_id and t.step_slug = n.step_slug and t.task_index = n.task_index
   returning t.run_id, t.flow_slug, t.flow_version, t.step_slug, t.task_index, t.attempt, t.lease, t.lease_expires_at,
-            t.item, n.opens_run, n.rank, n.turn, n.ready_at, n.step_index
+            t.item, t.opens_run, t.rank, t.turn, t.ready_at, t.step_index
 ), history as (
   update pgflow.step_tasks h set status = 'started', started_at = $3, worker_id = $5
   from leased l
@@ -34,10 +34,10 @@ with next as materialized (
 )
 select l.run_id, l.flow_slug::text, l.step_slug::text, l.task_index, l.attempt, l.lease, l.lease_expires_at,
        l.rank, l.turn, l.ready_at, l.step_index, l.opens_run, (select count(*) from history),
-       l.item, r.large, case when not r.large then r.payload end, i.from_step_slug::text, i.output
+       l.item, r.payload, i.from_step_slug::text, i.output
 from leased l
 left join lateral (
-  select r.large, r.payload from pgflow.runs r where l.item is null and r.run_id = l.run_id offset 0) r on true
+  select r.payload from pgflow.runs r where l.item is null and r.run_id = l.run_id and not r.large offset 0) r on true
 left join lateral (
   select d.from_step_slug, coalesce(s.output, 'null') as output
   from pgflow.deps d
@@ -45,6 +45,5 @@ left join lateral (
     select s.output from pgflow.step_states s
     where s.run_id = l.run_id and s.step_slug = d.from_step_slug and s.status = 'completed'
     offset 0) s
-  where l.item is null and not r.large
-    and d.flow_slug = l.flow_slug and d.flow_version = l.flow_version and d.to_step_slug = l.step_slug
+  where r.payload is not null and d.flow_slug = l.flow_slug and d.flow_version = l.flow_version and d.to_step_slug = l.step_slug
   offset 0) i on true

@@ -1,7 +1,7 @@
 \pset null <null>
 -- Empty when all is well; what a superuser's hand breaks is found.
 select * from pgflow.check_integrity();
-call t.flow('integrity', '[{"step_slug": "a"}, {"step_slug": "m", "step_type": "map"}, {"step_slug": "b", "deps_slugs": ["a", "m"]}]');
+call t.flow('integrity', '[{"step_slug": "a"}, {"step_slug": "m", "step_type": "map"}, {"step_slug": "b", "deps_slugs": ["a", "m"]}]', '{"run_timeout": 1000}');
 select pgflow.run_flow('integrity', '[1, 2]') as run \gset
 select count(*) from t.claim('integrity', 2);
 select * from t.complete(:'run', 'a', '1');
@@ -26,6 +26,8 @@ from (values
   ('update pgflow.step_states set status = ''pending'', finished_at = null where flow_slug = ''integrity'' and step_slug = ''a'''),
   ('update pgflow.runs set status = ''completed'', finished_at = clock_timestamp() where flow_slug = ''integrity'''),
   ('delete from pgflow.live_tasks where run_id in (select run_id from pgflow.runs where flow_slug = ''integrity'')'),
+  ('delete from pgflow.run_deadlines'),
+  ('update pgflow.run_deadlines set run_id = gen_random_uuid()'),
   ('delete from pgflow.step_states where flow_slug = ''integrity'' and step_slug = ''b'''),
   ('delete from pgflow.step_tasks where flow_slug = ''integrity'' and step_slug = ''m'' and task_index = 1')) v (damage);
 select * from pgflow.check_integrity();

@@ -37,7 +37,7 @@ from (values ('create_flow(''x'')'), ('add_step(''privileges'', ''b'')'), ('defi
   ('run_flow(''privileges'')'), ('run_flows(''privileges'', ''{1}'')'), ('start_step($1, ''a'')'), ('claim_step_tasks(''privileges'')'), ('complete_step_task($1, ''a'')'),
   ('fail_step_task($1, ''a'', ''no'')'), ('extend_step_task($1, ''a'')'), ('release_step_task($1, ''a'')'), ('settle_step_tasks(''[]'')'),
   ('settle_and_claim(''[]'', ''privileges'')'), ('complete_step($1, ''a'')'), ('cancel_run($1)'), ('retry_run($1)'), ('fork_run($1, ''{a}'')'), ('get_run($1)'),
-  ('prune_runs(''1 day'')'), ('check_integrity()')) v (call);
+  ('prune_runs(''1 day'')'), ('schedule_flow(''s'', ''privileges'', ''@daily'')'), ('unschedule_flow(''s'')'), ('set_retention(''privileges'', ''1 day'')'), ('run_upkeep()'), ('check_integrity()')) v (call);
 select count(*) from pgflow.live_tasks;
 reset role;
 select relname from pg_class where relnamespace = 'pgflow'::regnamespace and relkind in ('r', 'p', 'v')

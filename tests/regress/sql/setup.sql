@@ -180,6 +180,7 @@ begin
   update pgflow.step_tasks set run_id = aged where run_id = run;
   update pgflow.live_tasks set run_id = aged where run_id = run;
   update pgflow.idempotency_keys set run_id = aged where run_id = run;
+  update pgflow.run_deadlines set run_id = aged where run_id = run;
   return aged;
 end $$;
 

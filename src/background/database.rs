@@ -1,0 +1,223 @@
+//! The process that looks after one database: everything that falls due there, and the processes that do SQL tasks.
+
+use std::cmp::{max, min};
+use std::time::{self, Duration};
+
+use pgrx::bgworkers::{BackgroundWorkerBuilder, BgWorkerStartTime};
+use pgrx::prelude::*;
+use pgrx::{FromDatum, IntoDatum, pg_sys};
+
+use super::{Child, TYPE, process};
+use crate::engine::upkeep::{self, Part};
+use crate::settings;
+use crate::statements;
+use crate::store::transaction::{self, Failure};
+use crate::store::{Instant, Session, door, has_extension, lock};
+
+statements! {
+    END_ORPHANED_LEASES = "end_orphaned_leases.sql",
+}
+
+/// The longest sleep, in seconds. What is due sooner either is known or wakes the process; this bounds how late it
+/// notices a lease that a worker did not keep.
+const LONGEST_SLEEP: f64 = 5.0;
+/// The time between two looks, however often the process is woken.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(5);
+/// When what could not be had is tried again, in seconds: a run's lock that someone else held.
+const PAUSE_WHEN_HELD: f64 = 0.02;
+/// When what went wrong is tried again, in seconds.
+const PAUSE_AFTER_FAILURE: f64 = 1.0;
+/// How often it looks for an extension whose creation may not be committed yet.
+const LOOKS: u32 = 100;
+
+#[pg_guard]
+#[unsafe(no_mangle)]
+pub extern "C-unwind" fn pgflow_main(database: pg_sys::Datum) {
+    process::take_signals();
+    // SAFETY: the argument is what `main_of` made of it.
+    let Some(database) = (unsafe { pg_sys::Oid::from_datum(database, false) }) else {
+        return;
+    };
+    process::connect(Some(database));
+    wait_for_extension();
+    if !is_the_only_one() {
+        return;
+    }
+    let mut looks: Vec<Look> = upkeep::PARTS.iter().map(Look::new).collect();
+    let mut queues_not_before = Instant::MINUS_INFINITY;
+    let mut helpers = Helpers::default();
+    loop {
+        process::heed_signals();
+        if !extension_is_there() {
+            return;
+        }
+        helpers.look_after(database);
+        let mut next = Instant::now().plus_seconds(LONGEST_SLEEP);
+        if queues_not_before <= Instant::now() {
+            queues_not_before = Instant::MINUS_INFINITY;
+            match look_after_queues() {
+                Ok(due) => next = min(next, due),
+                Err(failure) => {
+                    log!("pgflow main: queues: {failure}");
+                    queues_not_before = Instant::now().plus_seconds(PAUSE_AFTER_FAILURE);
+                }
+            }
+        }
+        next = max(next, queues_not_before);
+        for look in &mut looks {
+            next = min(next, look.take());
+        }
+        process::report(None);
+        // Not on the latch: whoever is woken for every transaction of a busy server looks for many of them at once.
+        std::thread::sleep(SHORTEST_PAUSE);
+        process::sleep_until(next, None);
+    }
+}
+
+/// Sees to what is due in each queue. Returns when the next is due.
+fn look_after_queues() -> Result<Instant, Failure> {
+    let (due, mut next) = act("looking for what is due", upkeep::due)?;
+    for open in &due {
+        let sweep = act(&format!("queue {}", open.queue), |session| {
+            upkeep::sweep(session, open.lane())
+        });
+        if let Err(failure) = sweep {
+            log!("pgflow main: queue \"{}\": {failure}", open.queue);
+            next = min(next, Instant::now().plus_seconds(PAUSE_AFTER_FAILURE));
+        } else {
+            next = min(next, Instant::now().plus_seconds(PAUSE_WHEN_HELD));
+        }
+    }
+    Ok(next)
+}
+
+/// A transaction of its own, shown as what the process does.
+fn act<T>(
+    activity: &str,
+    work: impl FnOnce(&Session) -> crate::error::Result<T>,
+) -> Result<T, Failure> {
+    process::report(Some(activity));
+    transaction::run(|| door::act(work))
+}
+
+/// A part of the upkeep, and when it is due.
+struct Look {
+    part: &'static Part,
+    not_before: Instant,
+}
+
+impl Look {
+    fn new(part: &'static Part) -> Self {
+        Self {
+            part,
+            not_before: Instant::MINUS_INFINITY,
+        }
+    }
+
+    /// Does the part and returns when it is due again. Whatever woke the process may have made it due sooner.
+    fn take(&mut self) -> Instant {
+        let now = Instant::now();
+        if self.not_before > now {
+            return self.not_before;
+        }
+        match act(self.part.name, self.part.run) {
+            Ok(next) => {
+                let next = next.unwrap_or(Instant::INFINITY);
+                max(next, now.plus_seconds(PAUSE_WHEN_HELD))
+            }
+            Err(failure) => {
+                log!("pgflow main: {}: {failure}", self.part.name);
+                self.not_before = now.plus_seconds(PAUSE_AFTER_FAILURE);
+                self.not_before
+            }
+        }
+    }
+}
+
+fn extension_is_there() -> bool {
+    transaction::run(|| Ok(has_extension())).unwrap_or(false)
+}
+
+/// A process that `start_background()` began may be there before the transaction that created the extension is over.
+fn wait_for_extension() {
+    let is_patient = pgrx::bgworkers::BackgroundWorker::get_extra() == "wait";
+    let mut looks = 0;
+    while !extension_is_there() {
+        looks += 1;
+        if !is_patient || looks > LOOKS {
+            process::exit();
+        }
+        process::sleep(Duration::from_millis(100), None);
+        process::heed_signals();
+    }
+}
+
+/// Whether no other process looks after this database; it is then held to that until it ends.
+fn is_the_only_one() -> bool {
+    transaction::run(|| Ok(lock::own_database())).unwrap_or(false)
+}
+
+/// The processes that do SQL tasks.
+#[derive(Default)]
+struct Helpers(Vec<Helper>);
+
+struct Helper {
+    child: Option<Child>,
+    begun: time::Instant,
+}
+
+impl Helpers {
+    /// Begins and ends processes until there are as many as the settings say.
+    fn look_after(&mut self, database: pg_sys::Oid) {
+        let wanted = settings::workers_per_database();
+        for helper in self.0.drain(wanted.min(self.0.len())..) {
+            if let Some(child) = helper.child {
+                child.end();
+            }
+        }
+        let mut has_lost_one = self.0.is_empty();
+        for helper in &mut self.0 {
+            if helper.child.as_ref().is_some_and(Child::has_ended) {
+                helper.child = None;
+                has_lost_one = true;
+            }
+            if helper.child.is_none() && helper.begun.elapsed() > Duration::from_secs(1) {
+                *helper = Helper::begin(database);
+            }
+        }
+        while self.0.len() < wanted {
+            self.0.push(Helper::begin(database));
+        }
+        if has_lost_one {
+            end_orphaned_leases();
+        }
+    }
+}
+
+impl Helper {
+    fn begin(database: pg_sys::Oid) -> Self {
+        let builder = BackgroundWorkerBuilder::new("pgflow sql")
+            .set_type(TYPE)
+            .set_library("pgflow")
+            .set_function("pgflow_sql")
+            .set_argument(database.into_datum())
+            .set_extra(&process::pid().to_string())
+            .enable_spi_access()
+            .set_start_time(BgWorkerStartTime::RecoveryFinished)
+            .set_restart_time(None);
+        Self {
+            child: Child::begin(builder),
+            begun: time::Instant::now(),
+        }
+    }
+}
+
+/// Tasks that a background worker had when it died are nobody's: their leases end now.
+fn end_orphaned_leases() {
+    let ended = act("leases of processes that are gone", |session| {
+        END_ORPHANED_LEASES.execute(&[&session.now, &super::WORKER_ID])
+    });
+    if let Err(failure) = ended {
+        log!("pgflow main: leases of processes that are gone: {failure}");
+    }
+}

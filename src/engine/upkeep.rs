@@ -1,0 +1,95 @@
+//! What falls due without anyone asking: leases, timers, delays, and whatever else keeps time.
+//!
+//! The background worker of a database does each part in a transaction of its own, whenever the part says that it is due.
+//! A server without one may call [`run`] from any scheduler it has. Each part does a bounded amount of what is due, waits
+//! for nobody, and says when it has something to do next; so it may be called at any time, by several at once, and again
+//! after a crash.
+
+use std::cmp::min;
+
+use super::claim;
+use super::lanes::{self, Waiting};
+use super::walks::Lane;
+use super::{MAX_RUN_LOCKS, event, retention, run_timeouts, schedules};
+use crate::error::Result;
+use crate::store::{Instant, Session};
+
+/// How many tasks of a queue one look settles or moves.
+const MOST_TASKS: i32 = 1000;
+
+/// A part of the upkeep. It returns when it is due again, by what it knows now.
+pub struct Part {
+    pub name: &'static str,
+    pub run: fn(&Session) -> Result<Option<Instant>>,
+}
+
+/// Everything but the queues.
+pub const PARTS: &[Part] = &[
+    Part {
+        name: "schedules",
+        run: schedules::tick,
+    },
+    Part {
+        name: "run timeouts",
+        run: run_timeouts::sweep,
+    },
+    Part {
+        name: "retention",
+        run: retention::sweep,
+    },
+];
+
+/// How many seconds after it met somebody's lock a part looks again.
+const PAUSE: f64 = 0.1;
+
+/// When to look again for what somebody else holds now.
+pub fn soon(session: &Session) -> Instant {
+    session.now.plus_seconds(PAUSE)
+}
+
+/// Settles what fell due in a queue.
+pub fn sweep(session: &Session, lane: Lane) -> Result<()> {
+    let request = claim::Request {
+        lane,
+        max_tasks: MOST_TASKS,
+        lease_seconds: None,
+        grace: 0,
+        worker_id: None,
+        run_locks: MAX_RUN_LOCKS,
+    };
+    claim::sweep(session, &request)?;
+    event::tasks_ready(lane);
+    Ok(())
+}
+
+/// The queues in which something is due by now, and when the next thing is due in the others.
+pub fn due(session: &Session) -> Result<(Vec<lanes::Open>, Instant)> {
+    let mut next = Instant::INFINITY;
+    let mut due = Vec::new();
+    for open in lanes::open()? {
+        match open.waiting {
+            Waiting::Delayed(at) | Waiting::Started(at) if at > session.now => next = min(next, at),
+            Waiting::Delayed(_) | Waiting::Started(_) => due.push(open),
+            Waiting::Ready => {}
+        }
+    }
+    Ok((due, next))
+}
+
+/// Does everything that is due, once. Returns when there is something to do next.
+pub fn run(session: &Session) -> Result<Option<Instant>> {
+    let (due, mut next) = due(session)?;
+    for open in &due {
+        sweep(session, open.lane())?;
+    }
+    for part in PARTS {
+        next = min(next, (part.run)(session)?.unwrap_or(Instant::INFINITY));
+    }
+    let (left, later) = self::due(session)?;
+    let next = if left.is_empty() {
+        min(next, later)
+    } else {
+        session.now
+    };
+    Ok((next < Instant::INFINITY).then_some(next))
+}

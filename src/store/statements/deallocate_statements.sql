@@ -1,0 +1,3 @@
+-- Forgets the prepared statements of the session.
+-- Locks nothing.
+deallocate all

@@ -1,0 +1,3 @@
+-- Drops the temporary tables of the session.
+-- Locks the tables.
+discard temp

@@ -1,0 +1,3 @@
+-- Ends listening on every channel.
+-- Locks nothing.
+unlisten *
