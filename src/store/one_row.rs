@@ -7,7 +7,7 @@
 //! are kept for several uses (`with u as materialized`), one is not: there is nothing to compute twice, and each use would
 //! start up a scan of its own.
 
-const KEPT_ROWS: &str = "with u as materialized (";
+const KEPT_ROWS: &str = "u as materialized (";
 
 /// A statement for one row, and which of its parameters (counted from 0) are values instead of arrays.
 #[derive(Debug, PartialEq, Eq)]
@@ -37,7 +37,7 @@ pub fn of(statement: &str) -> Option<OneRow> {
         }
     }
     text.push_str(rest);
-    let text = text.replacen(KEPT_ROWS, "with u as not materialized (", 1);
+    let text = text.replacen(KEPT_ROWS, "u as not materialized (", 1);
     values.sort_unstable();
     values.dedup();
     (!values.is_empty()).then_some(OneRow { text, values })
