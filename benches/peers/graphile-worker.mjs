@@ -1,6 +1,6 @@
 #!/usr/bin/env node
-// graphile-worker, a plain queue: independent jobs, which it deletes when they are done. Batched means its local queue
-// and batched completion.
+// graphile-worker, a plain queue: independent jobs, which it deletes when they are done, or chains of them, where each job
+// adds the next. Batched means its local queue and batched completion.
 import { main, until } from './bench.mjs'
 import { Logger, run, runMigrations } from 'graphile-worker'
 import pg from 'pg'
@@ -16,25 +16,30 @@ const pool = () => {
 }
 const none = 'SELECT count(*) = 0 FROM graphile_worker._private_jobs'
 
-const jobs = (options, payload) => (total, admin) => {
+const jobs = (options, payload, steps = 1) => (chains, admin) => {
   let clients, done = 0
+  let ended
+  const total = chains * steps
+  const job = async ({ n, step = 1 }, { addJob }) => {
+    if (step < steps) await addJob('job', { n, step: step + 1 })
+    if (++done === total) ended()
+  }
   return {
-    units: 'jobs', total,
+    units: steps > 1 ? 'steps' : 'jobs', total,
     enqueue: () => admin.query(
       `SELECT count(*) FROM graphile_worker.add_jobs(ARRAY(
          SELECT row('job', ${payload}, null, null, null, null, null, null)::graphile_worker.job_spec
-         FROM generate_series(1, $1) n))`, [total]),
+         FROM generate_series(1, $1) n))`, [chains]),
     connect: async () => {
       clients = pool()
       const opened = await Promise.all(Array.from({ length: 25 }, () => clients.connect()))
       for (const client of opened) client.release()
     },
     work: async () => {
-      let ended
       const last = new Promise((resolve) => { ended = resolve })
       const runner = await run({
         pgPool: clients, noHandleSignals: true,
-        taskList: { job: async () => { if (++done === total) ended() } },
+        taskList: { job },
         preset: { worker: { logger: quiet, crontabFile: '/nonexistent', ...options } },
       })
       await last
@@ -65,4 +70,5 @@ await main('graphile-worker', async () => {
   'jobs-1': jobs(plain, small),
   'jobs-batched': jobs(batched, small),
   'jobs-batched-1kb': jobs(batched, large),
+  'chain-batched': jobs(batched, small, 3),
 })

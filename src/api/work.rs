@@ -12,7 +12,7 @@ use crate::engine::{MAX_RUN_LOCKS, extend};
 use crate::error::{Error, Result, quoted};
 use crate::model::{Executor, RunId};
 use crate::store::value::{ClaimedTask, TaskReceipt};
-use crate::store::{Composite, Json, Session, enter};
+use crate::store::{Composite, Json, Rows, Session, enter};
 
 /// Hands out ready tasks of a queue, each with a lease.
 #[pg_extern(schema = "pgflow")]
@@ -22,8 +22,8 @@ fn claim_step_tasks(
     max_tasks: default!(Option<i32>, 10),
     lease_seconds: default!(Option<i32>, "NULL"),
     worker_id: default!(Option<&str>, "NULL"),
-) -> SetOfIterator<'static, Composite<ClaimedTask>> {
-    SetOfIterator::new(enter(|session| {
+) -> Rows<ClaimedTask> {
+    Rows::from(enter(|session| {
         claim::claim(
             session,
             &claim_request(queue, max_tasks, lease_seconds, worker_id)?,
@@ -105,8 +105,8 @@ fn release_step_task(
 /// Settles up to 1,000 claimed tasks of any number of runs in one pass.
 #[pg_extern(schema = "pgflow")]
 #[search_path(pg_catalog, pg_temp)]
-fn settle_step_tasks(results: Option<Json>) -> SetOfIterator<'static, Composite<TaskReceipt>> {
-    SetOfIterator::new(enter(|session| {
+fn settle_step_tasks(results: Option<Json>) -> Rows<TaskReceipt> {
+    Rows::from(enter(|session| {
         let batch = results::read(required("results", results)?)?;
         receipt::rows(&settle::settle(session, &batch)?)
     }))
@@ -121,8 +121,8 @@ fn settle_and_claim(
     max_tasks: default!(Option<i32>, 10),
     lease_seconds: default!(Option<i32>, "NULL"),
     worker_id: default!(Option<&str>, "NULL"),
-) -> SetOfIterator<'static, Composite<ClaimedTask>> {
-    SetOfIterator::new(enter(|session| {
+) -> Rows<ClaimedTask> {
+    Rows::from(enter(|session| {
         let mut request = claim_request(queue, max_tasks, lease_seconds, worker_id)?;
         let batch = results::read(required("results", results)?)?;
         if !batch.is_empty() {

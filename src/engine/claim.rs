@@ -22,7 +22,7 @@ use crate::model::RunId;
 use crate::statements;
 use crate::store::subtransaction::{self, LOCK_NOT_AVAILABLE, PROGRAM_LIMIT_EXCEEDED};
 use crate::store::value::ClaimedTask;
-use crate::store::{Composite, Instant, Json, Session, door, lock};
+use crate::store::{Composite, Instant, Json, RowType, Session, door, lock};
 
 statements! {
     FIRST_OVERDUE = "first_overdue.sql",
@@ -33,7 +33,6 @@ statements! {
     OPEN_FREE_RUNS = "open_free_runs.sql",
     LOCK_RUN_NOWAIT = "lock_run_nowait.sql",
     TASK_INPUT = "task_input.sql",
-    CLAIMED_TASK = "claimed_task.sql",
 }
 
 /// The most tasks that one call hands out.
@@ -160,7 +159,7 @@ pub fn leases(count: usize) -> Vec<i64> {
 pub fn take(session: &Session, request: &Request, ready: &walks::Ranges) -> Result<Vec<Taken>> {
     let wanted = usize::try_from(request.max_tasks).unwrap_or_default();
     let leases = leases(wanted);
-    let taken = TAKE_READY_TASKS.query(
+    let mut rows = TAKE_READY_TASKS.query(
         &[
             &request.lane.queue,
             &request.max_tasks,
@@ -175,25 +174,56 @@ pub fn take(session: &Session, request: &Request, ready: &walks::Ranges) -> Resu
             &request.grace,
         ],
         |row| {
-            let large = row.get::<bool>(1)?;
-            Ok(Taken {
-                task: (!large).then(|| row.composite(2)).transpose()?,
-                opens_run: row.get(3)?,
-                run_id: row.get(4)?,
-                flow_slug: row.get(5)?,
-                step_slug: row.get(6)?,
-                task_index: row.get(7)?,
-                attempt: row.get(8)?,
-                lease: row.get(9)?,
-                lease_expires_at: row.get(10)?,
-                attempts_found: row.get(11)?,
-                place: (row.get(12)?, row.get(13)?),
-            })
+            let task = Taken {
+                run_id: row.get(1)?,
+                flow_slug: row.get(2)?,
+                step_slug: row.get(3)?,
+                task_index: row.get(4)?,
+                attempt: row.get(5)?,
+                lease: row.get(6)?,
+                lease_expires_at: row.get(7)?,
+                place: (row.get(8)?, row.get(9)?),
+                opens_run: row.get(12)?,
+                attempts_found: row.get(13)?,
+                input: match (row.opt(14), row.opt(15)) {
+                    (Some(item), _) => Input::Item(item),
+                    (None, Some(payload)) => {
+                        let dep = row.opt(16).zip(row.opt(17));
+                        Input::Payload(payload, dep.into_iter().collect())
+                    }
+                    (None, None) => Input::Unread,
+                },
+            };
+            Ok(((row.get::<Instant>(10)?, row.get::<i32>(11)?), task))
         },
     )?;
+    rows.sort_unstable_by(|a, b| order(a).cmp(&order(b)));
+    rows.dedup_by(|next, row| {
+        let is_same = order(next) == order(row);
+        if is_same
+            && let Input::Payload(_, deps) = &mut row.1.input
+            && let Input::Payload(_, more) = &mut next.1.input
+        {
+            deps.append(more);
+        }
+        is_same
+    });
+    let taken: Vec<_> = rows.into_iter().map(|(_, task)| task).collect();
     let first = taken.first().map(|task| task.place);
     walks::taken(request.lane, first, taken.len(), wanted);
     Ok(taken)
+}
+
+/// The place of a task in its queue, no two have the same; with it comes when it became ready and the index of its step.
+fn order(((ready_at, step_index), task): &((Instant, i32), Taken)) -> impl Ord {
+    let Taken {
+        place,
+        task_index,
+        run_id,
+        step_slug,
+        ..
+    } = task;
+    (place, ready_at, step_index, task_index, run_id, step_slug)
 }
 
 /// What is done with tasks that were just leased before they are handed out.
@@ -211,12 +241,13 @@ pub fn hand_out(
     if !opened.is_empty() {
         OPEN_FREE_RUNS.execute(&[&opened, &session.now])?;
     }
+    let row_type = RowType::open()?;
     let mut tasks = Vec::with_capacity(taken.len());
     let mut aftermath = Aftermath::default();
     for task in taken {
-        match task.task {
-            Some(task) => tasks.push(task),
-            None => tasks.extend(with_own_input(session, &task, &mut aftermath)?),
+        match task.input() {
+            Some(input) => tasks.push(task.with_input(&row_type, input)?),
+            None => tasks.extend(with_own_input(session, &row_type, &task, &mut aftermath)?),
         }
     }
     // The sweep may have taken all locks that the call may hold.
@@ -224,10 +255,8 @@ pub fn hand_out(
     Ok(tasks)
 }
 
-/// A task that was just leased; without `task` when its input is still to be built.
+/// A task that was just leased.
 pub struct Taken {
-    pub task: Option<Composite<ClaimedTask>>,
-    pub opens_run: bool,
     pub run_id: RunId,
     pub flow_slug: String,
     pub step_slug: String,
@@ -235,10 +264,59 @@ pub struct Taken {
     pub attempt: i32,
     pub lease: i64,
     pub lease_expires_at: Instant,
-    /// How many attempts are marked as started already, the same for all tasks of a claim.
-    pub attempts_found: i64,
     /// The rank and turn.
     pub place: (i32, i64),
+    pub opens_run: bool,
+    /// How many attempts are marked as started already, the same for all tasks of a claim.
+    pub attempts_found: i64,
+    pub input: Input,
+}
+
+/// What the input of a task is made of.
+pub enum Input {
+    /// The element of a map.
+    Item(Json),
+    /// The payload of the run, and the outputs of the deps that completed.
+    Payload(Json, Vec<(String, Json)>),
+    /// To be read for this task alone: it may be too large.
+    Unread,
+}
+
+impl Taken {
+    /// The input, if it has been read and is not too large.
+    fn input(&self) -> Option<Json> {
+        match &self.input {
+            Input::Item(item) => {
+                let index = Json::number(self.task_index);
+                Json::object(vec![("item", *item), ("index", index)])
+            }
+            Input::Payload(payload, deps) => {
+                let mut members = Vec::with_capacity(1 + deps.len());
+                members.push(("run", *payload));
+                members.extend(deps.iter().map(|(slug, output)| (slug.as_str(), *output)));
+                Json::object(members)
+            }
+            Input::Unread => None,
+        }
+    }
+
+    /// The task as a worker gets it.
+    fn with_input(
+        &self,
+        row_type: &RowType<ClaimedTask>,
+        input: Json,
+    ) -> Result<Composite<ClaimedTask>> {
+        row_type.row(&[
+            &self.run_id,
+            &self.flow_slug,
+            &self.step_slug,
+            &self.task_index,
+            &self.attempt,
+            &input,
+            &self.lease,
+            &self.lease_expires_at,
+        ])
+    }
 }
 
 fn start_attempts(session: &Session, request: &Request, taken: &[Taken]) -> Result<()> {
@@ -260,6 +338,7 @@ fn start_attempts(session: &Session, request: &Request, taken: &[Taken]) -> Resu
 /// run's lock is not free.
 fn with_own_input(
     session: &Session,
+    row_type: &RowType<ClaimedTask>,
     task: &Taken,
     aftermath: &mut Aftermath,
 ) -> Result<Option<Composite<ClaimedTask>>> {
@@ -278,19 +357,9 @@ fn with_own_input(
         verdict,
     };
     match built {
-        Ok(input) => CLAIMED_TASK.first(
-            &[
-                &task.run_id,
-                &task.flow_slug,
-                &task.step_slug,
-                &task.task_index,
-                &task.attempt,
-                &input,
-                &task.lease,
-                &task.lease_expires_at,
-            ],
-            |row| row.composite(1),
-        ),
+        Ok(input) => input
+            .map(|input| task.with_input(row_type, input))
+            .transpose(),
         Err(reason) => {
             let failure = settlement(Verdict::Fail {
                 message: format!("the input is too large: {reason}"),

@@ -22,7 +22,7 @@ use std::collections::{HashMap, HashSet};
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant as Clock};
 
-use super::claim::{self, Request, Taken};
+use super::claim::{self, Input, Request, Taken};
 use super::event;
 use super::walks::{self, Lane, Ranges};
 use crate::error::Result;
@@ -415,7 +415,6 @@ fn lease(
         ],
         |row| {
             let taken = Taken {
-                task: None,
                 opens_run: row.get(1)?,
                 run_id: row.get(2)?,
                 flow_slug: row.get(3)?,
@@ -426,6 +425,7 @@ fn lease(
                 lease_expires_at: row.get(8)?,
                 attempts_found: 0,
                 place: (row.get(9)?, row.get(10)?),
+                input: Input::Unread,
             };
             Ok((row.get::<i64>(11)?, taken))
         },

@@ -3,12 +3,11 @@
 use crate::error::{Error, Result};
 use crate::model::RunId;
 use crate::statements;
-use crate::store::Composite;
 use crate::store::value::TaskReceipt;
+use crate::store::{Composite, RowType};
 
 statements! {
     STANDING = "standing.sql",
-    RECEIPTS = "receipts.sql",
 }
 
 /// The task that a settlement is about.
@@ -52,26 +51,26 @@ pub fn standings(tasks: &[&TaskKey]) -> Result<Vec<Standing>> {
 
 /// Receipts as SQL rows, in the order given.
 pub fn rows(receipts: &[Receipt]) -> Result<Vec<Composite<TaskReceipt>>> {
-    let (ids, slugs, indexes) = columns(receipts.iter().map(|receipt| &receipt.task));
-    let accepted: Vec<_> = receipts.iter().map(|r| r.accepted).collect();
-    let column = |status: fn(&Standing) -> &Option<String>| -> Vec<Option<String>> {
-        receipts
-            .iter()
-            .map(|r| status(&r.standing).clone())
-            .collect()
-    };
-    RECEIPTS.query(
-        &[
-            &ids,
-            &slugs,
-            &indexes,
-            &accepted,
-            &column(|s| &s.task),
-            &column(|s| &s.step),
-            &column(|s| &s.run),
-        ],
-        |row| row.composite(1),
-    )
+    let row_type = RowType::open()?;
+    (receipts.iter())
+        .map(
+            |Receipt {
+                 task,
+                 accepted,
+                 standing,
+             }| {
+                row_type.row(&[
+                    &task.run_id,
+                    &task.step_slug,
+                    &task.task_index,
+                    accepted,
+                    &standing.task,
+                    &standing.step,
+                    &standing.run,
+                ])
+            },
+        )
+        .collect()
 }
 
 /// The receipt of a call about one task: one that does not exist is an error.

@@ -1,20 +1,16 @@
-//! Batches of results, as `settle_step_tasks` gets them: taken apart by PostgreSQL, judged here, outputs unread.
+//! Batches of results, as `settle_step_tasks` gets them: judged here, outputs unread.
 
 use super::receipt::TaskKey;
 use super::settle::{Settlement, Verdict};
 use crate::error::{Error, Result, quoted};
 use crate::model::RunId;
-use crate::statements;
-use crate::store::{Json, Row};
-
-statements! {
-    EXPAND_RESULTS = "expand_results.sql",
-}
+use crate::store::Json;
+use crate::store::json::Node;
 
 /// How many results a batch may have.
-const MAX_RESULTS: i32 = 1000;
+const MAX_RESULTS: usize = 1000;
 
-/// The members of a result, in the order in which the statement returns them.
+/// The members that a result may have.
 const MEMBERS: [&str; 9] = [
     "run_id",
     "step_slug",
@@ -29,64 +25,65 @@ const MEMBERS: [&str; 9] = [
 
 /// Reads a batch; the first malformed element is an error, with its JSON path.
 pub fn read(results: Json) -> Result<Vec<Settlement>> {
-    let rows = EXPAND_RESULTS.query(&[&results, &MAX_RESULTS], read_row)?;
-    rows.into_iter()
-        .map(|row| row.and_then(Element::settlement))
+    let results = results.node();
+    if results.kind() != "array" {
+        let what = format!("is of type \"{}\" and not an array", results.kind());
+        return Err(malformed("$", &what));
+    }
+    if results.len() > MAX_RESULTS {
+        let what = format!(
+            "has {} elements, and {MAX_RESULTS} are allowed",
+            results.len()
+        );
+        return Err(malformed("$", &what));
+    }
+    (results.elements().into_iter().enumerate())
+        .map(|(number, element)| Element::read(number, element)?.settlement())
         .collect()
 }
 
 /// An element as it came.
 struct Element {
     path: String,
-    members: [Member; MEMBERS.len()],
-    output: Option<Json>,
-}
-
-/// A member of an element: its JSON type, `None` when absent, and its text.
-#[derive(Default)]
-struct Member {
-    kind: Option<String>,
-    text: Option<String>,
-}
-
-fn read_row(row: &Row) -> Result<Result<Element>> {
-    let Some(number) = row.opt::<i64>(1) else {
-        return Ok(Err(malformed("$", &row.get::<String>(2)?)));
-    };
-    let path = format!("$[{}]", number - 1);
-    let kind = row.get::<String>(2)?;
-    if kind != "object" {
-        return Ok(Err(malformed(
-            &path,
-            &format!("is of type \"{kind}\" and not an object"),
-        )));
-    }
-    if let Some(unknown) = row.opt::<String>(3) {
-        return Ok(Err(malformed(
-            &path,
-            &format!("has an unknown member {}", quoted(&unknown)),
-        )));
-    }
-    let mut element = Element {
-        path,
-        members: Default::default(),
-        output: row.opt(4),
-    };
-    for (column, member) in (5..).step_by(2).zip(&mut element.members) {
-        member.kind = row.opt(column);
-        member.text = row.opt(column + 1);
-    }
-    Ok(Ok(element))
+    members: [Option<Node>; MEMBERS.len()],
 }
 
 impl Element {
+    fn read(number: usize, element: Node) -> Result<Self> {
+        let mut read = Self {
+            path: format!("$[{number}]"),
+            members: Default::default(),
+        };
+        if element.kind() != "object" {
+            let what = format!("is of type \"{}\" and not an object", element.kind());
+            return Err(malformed(&read.path, &what));
+        }
+        let mut unknown: Option<String> = None;
+        element.members(|name, value| {
+            match MEMBERS.iter().position(|member| member.as_bytes() == name) {
+                Some(no) => read.members[no] = Some(value),
+                None => {
+                    let name = String::from_utf8_lossy(name).into_owned();
+                    unknown = Some(unknown.take().map_or(name.clone(), |first| first.min(name)));
+                }
+            }
+        });
+        match unknown {
+            Some(name) => {
+                let what = format!("has an unknown member {}", quoted(&name));
+                Err(malformed(&read.path, &what))
+            }
+            None => Ok(read),
+        }
+    }
+
     fn settlement(self) -> Result<Settlement> {
         let run_id = self.text(0, "string")?.ok_or_else(|| self.lacks(0))?;
         let step_slug = self.text(1, "string")?.ok_or_else(|| self.lacks(1))?;
         let task = TaskKey {
-            run_id: RunId::parse(run_id)
-                .ok_or_else(|| self.fault(0, &format!("{} is not a UUID", quoted(run_id))))?,
-            step_slug: step_slug.to_owned(),
+            run_id: RunId::parse(&run_id)
+                .ok_or_else(|| self.fault(0, &format!("{} is not a UUID", quoted(&run_id))))?,
+            step_slug,
             task_index: self.number(2)?.unwrap_or(0),
         };
         Ok(Settlement {
@@ -98,14 +95,15 @@ impl Element {
 
     fn verdict(&self) -> Result<Verdict> {
         let message = self.text(4, "string")?;
-        if message.is_none() && self.members[4].kind.is_some() {
+        if message.is_none() && self.members[4].is_some() {
             return Err(self.fault(4, "is null"));
         }
         let retryable = self.boolean(5)?;
         let retry_after = self.number(6)?;
         let release = self.boolean(7)?.unwrap_or(false);
-        let has_output = self.members[8].kind.is_some();
-        if usize::from(message.is_some()) + usize::from(release) + usize::from(has_output) > 1 {
+        let output = self.members[8];
+        if usize::from(message.is_some()) + usize::from(release) + usize::from(output.is_some()) > 1
+        {
             return Err(malformed(
                 &self.path,
                 "has more than one of output, error_message and release",
@@ -120,28 +118,29 @@ impl Element {
         if retry_after
             .is_some_and(|seconds| !(0..=crate::engine::LONGEST_SECONDS).contains(&seconds))
         {
-            let given = self.members[6].text.as_deref().unwrap_or_default();
-            return Err(self.fault(6, &format!("{} is out of range", quoted(given))));
+            let given = self.text(6, "number")?.unwrap_or_default();
+            return Err(self.fault(6, &format!("{} is out of range", quoted(&given))));
         }
         Ok(match message {
             Some(message) => Verdict::Fail {
-                message: message.to_owned(),
+                message,
                 retryable: retryable.unwrap_or(true),
                 retry_after,
             },
             None if release => Verdict::Release,
-            None => Verdict::Complete(self.output),
+            None => Verdict::Complete(output.map(Node::json)),
         })
     }
 
     /// The text of a member, `None` when it is absent or null.
-    fn text(&self, member: usize, kind: &str) -> Result<Option<&str>> {
-        let Member { kind: found, text } = &self.members[member];
-        match found.as_deref() {
-            None | Some("null") => Ok(None),
-            Some(found) if found == kind => Ok(text.as_deref()),
-            Some(found) => {
-                Err(self.fault(member, &format!("is of type \"{found}\" and not a {kind}")))
+    fn text(&self, member: usize, kind: &str) -> Result<Option<String>> {
+        match &self.members[member] {
+            None => Ok(None),
+            Some(value) if value.kind() == kind => Ok(value.text()),
+            Some(value) if value.kind() == "null" => Ok(None),
+            Some(value) => {
+                let what = format!("is of type \"{}\" and not a {kind}", value.kind());
+                Err(self.fault(member, &what))
             }
         }
     }
@@ -150,7 +149,7 @@ impl Element {
         self.text(member, "number")?
             .map(|text| {
                 text.parse().map_err(|_| {
-                    self.fault(member, &format!("{} is no integer in range", quoted(text)))
+                    self.fault(member, &format!("{} is no integer in range", quoted(&text)))
                 })
             })
             .transpose()

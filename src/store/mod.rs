@@ -5,11 +5,13 @@
 
 pub mod door;
 pub mod handler;
+pub mod json;
 pub mod latch;
 pub mod lock;
 mod one_row;
 pub mod planner;
 pub mod role;
+mod row_type;
 pub mod statement;
 pub mod subtransaction;
 pub mod transaction;
@@ -21,8 +23,9 @@ pub mod wake;
 mod tests;
 
 pub use door::{Session, enter};
+pub use row_type::RowType;
 pub use statement::{Row, Statement};
-pub use value::{Composite, Instant, Json, JsonArray, KeptJson};
+pub use value::{Composite, Instant, Json, JsonArray, KeptJson, Rows};
 
 /// Makes a misspelt `pgflow.…` setting an error once the library is loaded.
 pub fn reserve_settings_prefix() {

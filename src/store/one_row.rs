@@ -3,7 +3,11 @@
 //! The statements of the engine work on rows that come as arrays: `unnest($1::uuid[], $2::text[]) u(run_id, step_slug)`,
 //! where the rows are always called `u`, or `w` for walks. A call about one task would pay for setting up a function scan
 //! over each of these arrays, which costs more than the work. So a statement has a second form, in which the same list is
-//! `(select $1::uuid, $2::text) u(run_id, step_slug)`: the planner puts the parameters where they are used.
+//! `(select $1::uuid, $2::text) u(run_id, step_slug)`: the planner puts the parameters where they are used. Where the rows
+//! are kept for several uses (`with u as materialized`), one is not: there is nothing to compute twice, and each use would
+//! start up a scan of its own.
+
+const KEPT_ROWS: &str = "u as materialized (";
 
 /// A statement for one row, and which of its parameters (counted from 0) are values instead of arrays.
 #[derive(Debug, PartialEq, Eq)]
@@ -33,6 +37,7 @@ pub fn of(statement: &str) -> Option<OneRow> {
         }
     }
     text.push_str(rest);
+    let text = text.replacen(KEPT_ROWS, "u as not materialized (", 1);
     values.sort_unstable();
     values.dedup();
     (!values.is_empty()).then_some(OneRow { text, values })
@@ -103,6 +108,15 @@ mod tests {
                 values: vec![0, 2]
             })
         );
+    }
+
+    #[test]
+    fn a_row_is_not_kept() {
+        let one =
+            of("with u as materialized (select * from unnest($1::int[]) u(a)) select a from u");
+        let text =
+            "with u as not materialized (select * from (select $1::int) u(a)) select a from u";
+        assert_eq!(one.map(|one| one.text).as_deref(), Some(text));
     }
 
     #[test]

@@ -133,18 +133,7 @@ impl Statement {
                 pg_sys::SPI_cursor_fetch(cursor, true, FEW);
                 let table = pg_sys::SPI_tuptable;
                 let count = usize::try_from(pg_sys::SPI_processed).unwrap_or(0);
-                goes_on = count > 0;
-                for n in 0..count {
-                    let row = Row {
-                        statement: self.name,
-                        tuple: *(*table).vals.add(n),
-                        descriptor: (*table).tupdesc,
-                    };
-                    if meet(&row)?.is_break() {
-                        goes_on = false;
-                        break;
-                    }
-                }
+                goes_on = count > 0 && self.read_rows(table, count, &mut meet)?.is_continue();
                 pg_sys::SPI_freetuptable(table);
             }
             pg_sys::SPI_cursor_close(cursor);
@@ -184,15 +173,50 @@ impl Statement {
             }
             let count = usize::try_from(pg_sys::SPI_processed).unwrap_or(0);
             let mut rows = Vec::with_capacity(count);
-            for n in 0..count {
-                rows.push(read(&Row {
-                    statement: self.name,
-                    tuple: *(*table).vals.add(n),
-                    descriptor: (*table).tupdesc,
-                })?);
-            }
+            let _ = self.read_rows(table, count, |row| {
+                rows.push(read(row)?);
+                Ok(ControlFlow::Continue(()))
+            })?;
             Ok(rows)
         }
+    }
+
+    /// Hands the rows of a result to `meet`, until that says that it has met enough.
+    ///
+    /// # Safety
+    ///
+    /// The table has so many rows, and `meet` does not free it.
+    unsafe fn read_rows(
+        &self,
+        table: *mut pg_sys::SPITupleTable,
+        count: usize,
+        mut meet: impl FnMut(&Row) -> Result<ControlFlow<()>>,
+    ) -> Result<ControlFlow<()>> {
+        // SAFETY: values and nulls have room for all columns.
+        unsafe {
+            let descriptor = (*table).tupdesc;
+            let columns = usize::try_from((*descriptor).natts).unwrap_or(0);
+            let mut values = vec![pg_sys::Datum::null(); columns];
+            let mut nulls = vec![false; columns];
+            for n in 0..count {
+                // All columns at once: PostgreSQL finds a single one by walking over those before it.
+                pg_sys::heap_deform_tuple(
+                    *(*table).vals.add(n),
+                    descriptor,
+                    values.as_mut_ptr(),
+                    nulls.as_mut_ptr(),
+                );
+                let row = Row {
+                    statement: self.name,
+                    values: &values,
+                    nulls: &nulls,
+                };
+                if meet(&row)?.is_break() {
+                    return Ok(ControlFlow::Break(()));
+                }
+            }
+        }
+        Ok(ControlFlow::Continue(()))
     }
 
     /// The plan for these parameters, and the parameters as it takes them.
@@ -262,13 +286,13 @@ fn datums(parameters: &[&dyn Parameter]) -> (Vec<pg_sys::Datum>, Vec<c_char>) {
 }
 
 /// One row of a result; columns are counted from 1.
-pub struct Row {
+pub struct Row<'a> {
     statement: &'static str,
-    tuple: pg_sys::HeapTuple,
-    descriptor: pg_sys::TupleDesc,
+    values: &'a [pg_sys::Datum],
+    nulls: &'a [bool],
 }
 
-impl Row {
+impl Row<'_> {
     /// A column that is never null.
     pub fn get<T: FromDatum>(&self, column: i32) -> Result<T> {
         self.opt(column).ok_or_else(|| {
@@ -316,10 +340,11 @@ impl Row {
     }
 
     fn value(&self, column: i32) -> (pg_sys::Datum, bool) {
-        let mut is_null = false;
-        // SAFETY: tuple and descriptor come from the same result table.
-        let datum =
-            unsafe { pg_sys::SPI_getbinval(self.tuple, self.descriptor, column, &mut is_null) };
-        (datum, is_null)
+        let found = usize::try_from(column - 1)
+            .ok()
+            .and_then(|n| self.values.get(n).zip(self.nulls.get(n)));
+        found.map_or((pg_sys::Datum::null(), true), |(&value, &null)| {
+            (value, null)
+        })
     }
 }

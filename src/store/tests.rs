@@ -7,7 +7,10 @@ mod tests {
     use pgrx::prelude::*;
     use pgrx::{IntoDatum, JsonB};
 
-    use super::super::{Instant, Json, JsonArray, Statement, enter, lock, role, subtransaction};
+    use super::super::value::TaskReceipt;
+    use super::super::{
+        Instant, Json, JsonArray, RowType, Statement, enter, lock, role, subtransaction,
+    };
     use crate::error::Error;
     use crate::model::RunId;
 
@@ -54,6 +57,15 @@ mod tests {
     fn json(value: &str) -> Json {
         let value = JsonB(serde_json::from_str(value).expect("valid JSON"));
         Json(value.into_datum().expect("a datum"))
+    }
+
+    /// As it is stored, without the header of its size.
+    fn bytes(json: Json) -> Vec<u8> {
+        // SAFETY: a jsonb is a varlena value.
+        unsafe {
+            let value = pg_sys::pg_detoast_datum(json.0.cast_mut_ptr());
+            pgrx::varlena_to_byte_slice(value).to_vec()
+        }
     }
 
     #[pg_test]
@@ -172,6 +184,118 @@ mod tests {
         assert!(small.size() < 100);
         assert!((100_000..100_100).contains(&large.size()));
         assert_eq!(JsonArray::of(small).len(), 1);
+    }
+
+    #[pg_test]
+    fn rows_are_made_of_the_columns_of_their_type_and_no_others() {
+        enter(|_| {
+            let row_type = RowType::<TaskReceipt>::open()?;
+            let (id, slug, status) = (RunId::new(), "s".to_owned(), None::<String>);
+            let row = row_type.row(&[&id, &slug, &0, &true, &status, &status, &status]);
+            assert!(row.is_ok());
+            assert!(row_type.row(&[&id, &slug, &0]).is_err());
+            assert!(
+                row_type
+                    .row(&[&id, &slug, &0_i64, &true, &status, &status, &status])
+                    .is_err()
+            );
+            Ok(())
+        });
+    }
+
+    #[pg_test]
+    fn objects_are_stored_as_postgres_stores_them() {
+        static BUILD: Statement = Statement::new(
+            "build",
+            "select jsonb_object_agg(n, v), jsonb_object_agg(n, v)::text from unnest($1::text[], $2::jsonb[]) o(n, v)",
+        );
+        let values = [
+            "null",
+            "true",
+            "false",
+            "0",
+            "-1.50",
+            "1e300",
+            "\"\"",
+            "\"text\"",
+            "[]",
+            "{}",
+            "[1]",
+            "[[\"a\", null], {\"b\": [1.5, {}]}]",
+            "{\"\": 0, \"b\": {\"c\": \"d\"}}",
+        ];
+        // More members than share one offset, and names of all lengths modulo the alignment.
+        for count in [0, 1, 2, 5, 15, 16, 17, 31, 32, 33, 64, 200] {
+            let members: Vec<_> = (0..count)
+                .map(|n| {
+                    let name = format!("{}{n}", "n".repeat(n * 7 % 5));
+                    (name, json(values[n % values.len()]))
+                })
+                .collect();
+            let ours = Json::object(members.iter().map(|(n, v)| (n.as_str(), *v)).collect());
+            let ours = ours.expect("a small object");
+            let (names, values): (Vec<_>, Vec<_>) = members.into_iter().unzip();
+            let found = enter(|_| {
+                BUILD.first(&[&names, &values], |row| {
+                    Ok((row.keep::<Json>(1), row.opt::<String>(2)))
+                })
+            });
+            let Some((Some(theirs), Some(text))) = found else {
+                assert_eq!((count, bytes(ours)), (0, bytes(json("{}"))));
+                continue;
+            };
+            assert_eq!(bytes(ours), bytes(theirs), "{text}");
+        }
+    }
+
+    #[pg_test]
+    fn a_compressed_value_becomes_a_member() {
+        let long = format!("[\"{}\"]", "x".repeat(100_000));
+        Spi::run(&format!("create table t as select '{long}'::jsonb as v")).expect("a table");
+        static MEMBER: Statement = Statement::new("member", "select v from t");
+        let object = enter(|_| MEMBER.first(&[], |row| Ok(Json::object(vec![("v", row.get(1)?)]))));
+        let object = object.flatten().expect("an object");
+        assert_eq!(bytes(object), bytes(json(&format!("{{\"v\": {long}}}"))));
+    }
+
+    #[pg_test]
+    fn an_object_over_the_limit_is_not_built() {
+        let half = json(&format!("[\"{}\"]", "x".repeat(130 << 20)));
+        assert!(Json::object(vec![("a", half)]).is_some());
+        assert!(Json::object(vec![("a", half), ("b", half)]).is_none());
+    }
+
+    #[pg_test]
+    fn nodes_say_what_they_are() {
+        let kinds = [
+            ("null", "null", None),
+            ("true", "boolean", Some("true")),
+            ("12.25", "number", Some("12.25")),
+            ("\"é\"", "string", Some("é")),
+            ("[1, 2]", "array", None),
+            ("{}", "object", None),
+        ];
+        let inside: Vec<_> = kinds.iter().map(|(value, ..)| *value).collect();
+        let elements = json(&format!("[{}]", inside.join(","))).node().elements();
+        for ((value, kind, text), element) in kinds.into_iter().zip(elements) {
+            for node in [json(value).node(), element] {
+                assert_eq!(
+                    (node.kind(), node.text().as_deref()),
+                    (kind, text),
+                    "{value}"
+                );
+                assert_eq!(bytes(node.json()), bytes(json(value)));
+            }
+        }
+        assert_eq!(json("[1, 2]").node().len(), 2);
+        let mut names = Vec::new();
+        json("{\"a\": [1], \"bb\": {\"c\": 2}}")
+            .node()
+            .members(|name, value| {
+                names.push((name.to_vec(), value.kind()));
+            });
+        let expected = [(b"a".to_vec(), "array"), (b"bb".to_vec(), "object")];
+        assert_eq!(names, expected);
     }
 
     #[pg_test]

@@ -162,6 +162,38 @@ unsafe impl<T> BoxRet for Composite<T> {
     }
 }
 
+/// A set of rows of the composite type `T`, handed over all at once: PostgreSQL would set the `search_path` of a function
+/// that returns them one by one for each of them.
+pub struct Rows<T>(Vec<Composite<T>>);
+
+impl<T> From<Vec<Composite<T>>> for Rows<T> {
+    fn from(rows: Vec<Composite<T>>) -> Self {
+        Self(rows)
+    }
+}
+
+// SAFETY: the result is the one that PostgreSQL is told of: null, with the rows in the tuplestore of the call.
+unsafe impl<T> BoxRet for Rows<T> {
+    unsafe fn box_into<'fcx>(self, fcinfo: &mut FcInfo<'fcx>) -> Datum<'fcx> {
+        // SAFETY: refuses a call that cannot take a set; the datums are composites of the function's result type.
+        unsafe {
+            let call = fcinfo.as_mut_ptr();
+            pg_sys::InitMaterializedSRF(call, 0);
+            let set = (*call).resultinfo.cast::<pg_sys::ReturnSetInfo>();
+            for row in self.0 {
+                let header = row.datum.cast_mut_ptr::<pg_sys::HeapTupleHeaderData>();
+                let mut tuple = pg_sys::HeapTupleData {
+                    t_len: pgrx::varsize_any(header.cast()) as u32,
+                    t_data: header,
+                    ..Default::default()
+                };
+                pg_sys::tuplestore_puttuple((*set).setResult, &mut tuple);
+            }
+        }
+        fcinfo.return_null()
+    }
+}
+
 /// Names the SQL composite types that functions return.
 macro_rules! composite_types {
     ($($(#[$doc:meta])* $name:ident = $sql:literal),* $(,)?) => {$(
@@ -170,6 +202,9 @@ macro_rules! composite_types {
         impl_sql_translatable!(Composite<$name>, $sql);
     )*};
 }
+
+impl_sql_translatable!(Rows<ClaimedTask>, "SETOF pgflow.claimed_task");
+impl_sql_translatable!(Rows<TaskReceipt>, "SETOF pgflow.task_receipt");
 
 composite_types! {
     /// A row of table `flows`.
