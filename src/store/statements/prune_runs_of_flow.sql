@@ -3,6 +3,7 @@
 with old as materialized (
   select r.run_id from pgflow.runs r
   where r.flow_slug = $4 and r.run_id < $1 and r.finished_at < $2
+    and not exists (select from pgflow.errands e where e.run_id = r.run_id offset 0)
   order by r.run_id
   limit $3
   for update skip locked

@@ -15,7 +15,7 @@ returns table (path text, flow_slug text, status text, output jsonb, error_messa
   select path, flow_slug, status, output, t.plain(error_message) from family order by path collate "C", run_id
 $$;
 -- Upkeep until it has nothing to do now.
-create procedure t.upkeep() language plpgsql as $$
+create procedure t.upkeep_until_idle() language plpgsql as $$
 begin
   for i in 1..1000 loop
     exit when coalesce(pgflow.run_upkeep() > clock_timestamp(), true);
@@ -31,7 +31,7 @@ select * from t.claim('parent');
 select * from t.complete(:'run', 'a', '"A"');
 -- Workers do not get it.
 select * from t.claim('parent');
-call t.upkeep();
+call t.upkeep_until_idle();
 select t.child(:'run', 'f') as child \gset
 select flow_slug, status, payload, priority, key, created_by = current_user as mine, idempotency_key,
        parent_run_id = :'run' as of_run, parent_step_slug, parent_task_index, depth from pgflow.runs where run_id = :'child';
@@ -55,13 +55,13 @@ select pgflow.get_run(:'child') -> 'run' ->> 'parent_run_id' = :'run' as is_pare
 call t.flow('child_fails', '[{"step_slug": "c"}]', '{"max_attempts": 1}');
 call t.flow('parent_retries', '[{"step_slug": "f", "executor": "flow", "target": "child_fails", "max_attempts": 2}]');
 select pgflow.run_flow('parent_retries') as run \gset
-call t.upkeep();
+call t.upkeep_until_idle();
 select * from t.claim('child_fails');
 select * from t.fail(t.child(:'run', 'f'), 'c', 'no luck');
 select step_slug, attempt, status, t.plain(error_message) from t.tasks(:'run');
 select round(t.delay(:'run', 'f') / 5) as backoffs;
 call t.due(:'run');
-call t.upkeep();
+call t.upkeep_until_idle();
 select * from t.family(:'run');
 select * from t.claim('child_fails');
 select * from t.fail(t.child(:'run', 'f'), 'c', 'no luck either');
@@ -70,7 +70,7 @@ select * from t.family(:'run');
 -- A child that is cancelled is not replaced.
 call t.flow('parent_skips', '[{"step_slug": "f", "executor": "flow", "target": "child", "when_exhausted": "skip"}, {"step_slug": "z", "deps_slugs": ["f"]}]');
 select pgflow.run_flow('parent_skips') as run \gset
-call t.upkeep();
+call t.upkeep_until_idle();
 select status from pgflow.cancel_run(t.child(:'run', 'f'), 'not this one');
 select step_slug, status, skip_reason, t.plain(error_message) from t.steps(:'run');
 
@@ -78,7 +78,7 @@ select step_slug, status, skip_reason, t.plain(error_message) from t.steps(:'run
 call t.flow('child_maps', '[{"step_slug": "c"}]', '{"output_step_slug": "c"}');
 call t.flow('parent_maps', '[{"step_slug": "m", "step_type": "map", "executor": "flow", "target": "child_maps"}]');
 select pgflow.run_flow('parent_maps', '["x", "y", "z"]') as run \gset
-call t.upkeep();
+call t.upkeep_until_idle();
 select * from t.claim('child_maps');
 select * from t.complete(t.child(:'run', 'm', 2), 'c', '"Z"');
 select * from t.complete(t.child(:'run', 'm', 0), 'c', '"X"');
@@ -87,8 +87,8 @@ select * from t.family(:'run');
 
 -- One call may end them all.
 select pgflow.run_flow('parent_maps', (select jsonb_agg(i) from generate_series(1, 150) i)) as run \gset
-call t.upkeep();
-call t.upkeep();
+call t.upkeep_until_idle();
+call t.upkeep_until_idle();
 select t.work('child_maps');
 select status, jsonb_array_length(output -> 'm') from t.run(:'run');
 select * from pgflow.errands;
@@ -97,7 +97,7 @@ select * from pgflow.errands;
 call t.flow('child_nothing', '[{"step_slug": "c"}, {"step_slug": "d", "required_input_pattern": {"never": true}}]', '{"output_step_slug": "d"}');
 call t.flow('parent_nothing', '[{"step_slug": "f", "executor": "flow", "target": "child_nothing"}]');
 select pgflow.run_flow('parent_nothing') as run \gset
-call t.upkeep();
+call t.upkeep_until_idle();
 select t.work('child_nothing');
 select * from t.family(:'run');
 
@@ -107,7 +107,7 @@ call t.flow('child_skips', '[{"step_slug": "d", "required_input_pattern": {"neve
 call t.flow('child_unmet', '[{"step_slug": "d", "required_input_pattern": {"never": true}, "when_unmet": "fail"}]');
 call t.flow('parent_at_once', '[{"step_slug": "e", "executor": "flow", "target": "child_empty"}, {"step_slug": "s", "executor": "flow", "target": "child_skips"}, {"step_slug": "u", "executor": "flow", "target": "child_unmet", "when_exhausted": "skip", "max_attempts": 1}]');
 select pgflow.run_flow('parent_at_once') as run \gset
-call t.upkeep();
+call t.upkeep_until_idle();
 select * from t.family(:'run');
 select step_slug, status, output, t.plain(error_message) from t.steps(:'run');
 
@@ -116,7 +116,7 @@ call t.flow('child_of_array', '[{"step_slug": "m", "step_type": "map"}]');
 call t.flow('child_without_output', '[{"step_slug": "c"}]', '{"output_step_slug": "later"}');
 call t.flow('parent_of_none', '[{"step_slug": "f0", "executor": "flow", "target": "child"}, {"step_slug": "f1", "executor": "flow", "target": "nowhere", "when_exhausted": "skip"}, {"step_slug": "f2", "executor": "flow", "target": "child_of_array", "when_exhausted": "skip"}, {"step_slug": "f3", "executor": "flow", "target": "child_without_output", "when_exhausted": "skip"}]');
 select pgflow.run_flow('parent_of_none') as run \gset
-call t.upkeep();
+call t.upkeep_until_idle();
 select step_slug, attempt, status, error_message from t.tasks(:'run');
 select * from t.family(:'run');
 select flow_slug, frozen_at from pgflow.flow_versions where flow_slug in ('child_of_array', 'child_without_output');
@@ -128,10 +128,10 @@ create function t.three_deep() returns uuid language plpgsql as $$
 declare
   run uuid := pgflow.run_flow('top');
 begin
-  call t.upkeep();
+  call t.upkeep_until_idle();
   perform t.claim('middle');
   perform t.complete(t.child(run, 'f'), 'l', '[1, 2]');
-  call t.upkeep();
+  call t.upkeep_until_idle();
   perform t.claim('child');
   return run;
 end $$;
@@ -157,12 +157,12 @@ select step_slug, attempt, status from t.tasks(t.child(:'run', 'f'));
 select t.child(:'run', 'f') as middle \gset
 select status from pgflow.cancel_run(:'run');
 select status from pgflow.retry_run(:'run');
-call t.upkeep();
+call t.upkeep_until_idle();
 select * from t.family(:'run');
 select status, parent_lease is null as alone from pgflow.retry_run(:'middle');
 select status from pgflow.cancel_run(:'run');
 select status from pgflow.runs where run_id = :'middle';
-call t.upkeep();
+call t.upkeep_until_idle();
 select t.work('child');
 select status, output from t.run(:'middle');
 select status from t.run(:'run');
@@ -170,14 +170,14 @@ select status from t.run(:'run');
 -- Only a timeout of its own ends a child.
 call t.flow('parent_timeout', '[{"step_slug": "f", "executor": "flow", "target": "child", "timeout": 60, "max_attempts": 2, "base_delay": 0}]', '{"timeout": 1}');
 select pgflow.run_flow('parent_timeout') as run \gset
-call t.upkeep();
+call t.upkeep_until_idle();
 select lease_expires_at between clock_timestamp() + interval '50 s' and clock_timestamp() + interval '60 s' as in_a_minute
 from pgflow.live_tasks where run_id = :'run';
 call t.expire(:'run');
 -- Whoever claims in the queue finds it.
 select * from t.claim('parent_timeout');
 select * from t.family(:'run');
-call t.upkeep();
+call t.upkeep_until_idle();
 call t.expire(:'run');
 select * from t.claim('parent_timeout');
 select * from t.family(:'run');
@@ -186,9 +186,9 @@ select step_slug, attempt, status, error_message from t.tasks(:'run');
 -- The other ways in which a task ends or goes on without its child.
 select pgflow.run_flow('parent') as run \gset
 select t.work('parent');
-call t.upkeep();
+call t.upkeep_until_idle();
 select accepted, task_status, step_status from pgflow.release_step_task(:'run', 'f');
-call t.upkeep();
+call t.upkeep_until_idle();
 select * from t.family(:'run');
 select accepted, task_status, step_status from pgflow.complete_step(:'run', 'f', '"by hand"');
 select * from t.family(:'run');
@@ -196,7 +196,7 @@ select status from pgflow.cancel_run(:'run');
 -- A map whose step is skipped takes its other children with it.
 call t.flow('parent_map_skips', '[{"step_slug": "m", "step_type": "map", "executor": "flow", "target": "child", "when_exhausted": "skip"}]', '{"max_attempts": 1}');
 select pgflow.run_flow('parent_map_skips', '[1, 2, 3]') as run \gset
-call t.upkeep();
+call t.upkeep_until_idle();
 select status from pgflow.cancel_run(t.child(:'run', 'm', 1));
 select * from t.family(:'run');
 
@@ -204,30 +204,30 @@ select * from t.family(:'run');
 call t.flow('recursion', '[{"step_slug": "f", "executor": "flow", "target": "recursion"}]', '{"max_attempts": 1}');
 set pgflow.max_flow_depth = 3;
 select pgflow.run_flow('recursion') as run \gset
-call t.upkeep();
+call t.upkeep_until_idle();
 select path, status, error_message from t.family(:'run');
 reset pgflow.max_flow_depth;
 -- With a condition it ends by itself.
 call t.flow('countdown', '[{"step_slug": "f", "executor": "flow", "target": "countdown", "forbidden_input_pattern": {"run": {"run": {"run": {}}}}}]');
 select pgflow.run_flow('countdown') as run \gset
-call t.upkeep();
+call t.upkeep_until_idle();
 select path, status, output from t.family(:'run');
 
 -- Deleting the flow of a child fails the task; deleting that of a parent ends the child.
 call t.flow('doomed_child', '[{"step_slug": "c"}]');
 call t.flow('parent_of_doomed', '[{"step_slug": "f", "executor": "flow", "target": "doomed_child"}]');
 select pgflow.run_flow('parent_of_doomed') as run \gset
-call t.upkeep();
+call t.upkeep_until_idle();
 select pgflow.delete_flow('doomed_child', true);
 select kind from pgflow.errands;
-call t.upkeep();
+call t.upkeep_until_idle();
 select * from t.family(:'run');
 call t.flow('doomed_parent', '[{"step_slug": "f", "executor": "flow", "target": "child"}]');
 select pgflow.run_flow('doomed_parent') as run \gset
-call t.upkeep();
+call t.upkeep_until_idle();
 select t.child(:'run', 'f') as child \gset
 select pgflow.delete_flow('doomed_parent', true);
-call t.upkeep();
+call t.upkeep_until_idle();
 select * from t.run(:'child');
 
 -- A run is not pruned before its end has reached its parent.

@@ -20,7 +20,8 @@ select step_slug, lease_expires_at - started_at as lasts from pgflow.live_tasks 
 where run_id = :'run' order by 1;
 
 -- Only tasks of executor worker are handed out, whatever the queue.
-call t.flow('claiming_executors', '[{"step_slug": "sql", "executor": "sql", "target": "f"}, {"step_slug": "http", "executor": "http", "target": "https://example.com"},
+create function t.echo(input jsonb) returns jsonb language sql as 'select input';
+call t.flow('claiming_executors', '[{"step_slug": "sql", "executor": "sql", "target": "t.echo"}, {"step_slug": "http", "executor": "http", "target": "https://example.com"},
   {"step_slug": "flow", "executor": "flow", "target": "claiming"}, {"step_slug": "timer", "executor": "timer"},
   {"step_slug": "external", "executor": "external"}, {"step_slug": "worker"}]');
 select pgflow.run_flow('claiming_executors') as run \gset

@@ -1,6 +1,6 @@
 \pset null <null>
 call t.flow('retained', '[{"step_slug": "a"}]', '{"run_timeout": 1000}');
-call t.flow('kept', '[{"step_slug": "a"}]');
+call t.flow('kept_beside', '[{"step_slug": "a"}]');
 create function t.ended(flow_slug text, runs int) returns setof uuid language sql as $$
   select t.age(run_id) from (select pgflow.run_flow(flow_slug, idempotency_key => 'retention ' || n) as run_id from generate_series(1, runs) n) r,
   lateral (select status from pgflow.cancel_run(run_id)) c
@@ -12,7 +12,7 @@ select (select count(*) from pgflow.runs where flow_slug = 'retained') as runs,
        (select count(*) from pgflow.idempotency_keys where flow_slug = 'retained') as keys,
        (select count(*) from pgflow.run_deadlines) as deadlines;
 select count(*) from t.ended('retained', 3);
-select count(*) from t.ended('kept', 2);
+select count(*) from t.ended('kept_beside', 2);
 select pgflow.run_flow('retained') as live, pgflow.run_flow('retained') as young \gset
 select t.age(:'live') as live \gset
 select status from pgflow.cancel_run(:'young');
@@ -28,7 +28,7 @@ select pgflow.set_retention('retained', '49 years');
 call t.upkeep();
 select * from t.retained;
 select case run_id when :'live' then 'live' when :'young' then 'young' end as run, status from pgflow.runs where flow_slug = 'retained' order by 1;
-select count(*) from pgflow.runs where flow_slug = 'kept';
+select count(*) from pgflow.runs where flow_slug = 'kept_beside';
 select pgflow.set_retention('retained', '0');
 call t.upkeep();
 select case run_id when :'live' then 'live' when :'young' then 'young' end as run, status from pgflow.runs where flow_slug = 'retained' order by 1;
@@ -39,16 +39,16 @@ select version, changed from pgflow.define_flow('{"flow_slug": "retained", "run_
 select version, keep from pgflow.flows where flow_slug = 'retained';
 
 -- A bounded number a call; flows share it.
-select pgflow.set_retention('kept', '1 year');
+select pgflow.set_retention('kept_beside', '1 year');
 select count(*) from t.ended('retained', 1100);
 select pgflow.run_upkeep() <= clock_timestamp() as more;
-select (select runs from t.retained), count(*) as kept from pgflow.runs where flow_slug = 'kept';
+select (select runs from t.retained), count(*) as kept from pgflow.runs where flow_slug = 'kept_beside';
 select pgflow.run_upkeep() <= clock_timestamp() as more;
 select pgflow.run_upkeep() <= clock_timestamp() as more;
 select * from t.retained;
 
 -- Null keeps for ever again.
-select pgflow.set_retention('retained', null), pgflow.set_retention('kept', null);
+select pgflow.set_retention('retained', null), pgflow.set_retention('kept_beside', null);
 select count(*) from t.ended('retained', 1);
 call t.upkeep();
 select runs from t.retained;
@@ -66,6 +66,6 @@ reset role;
 drop owned by regress_other;
 drop role regress_other;
 select keep from pgflow.flows where flow_slug = 'retained';
-select pgflow.delete_flow('retained', true), pgflow.delete_flow('kept', true);
+select pgflow.delete_flow('retained', true), pgflow.delete_flow('kept_beside', true);
 call t.upkeep();
 select * from pgflow.check_integrity();

@@ -1,5 +1,6 @@
 \pset null <null>
 -- Views for who watches, each row what it says.
+create function t.q(input jsonb) returns jsonb language sql as 'select input';
 call t.flow('watched', '[{"step_slug": "w"}, {"step_slug": "later", "start_delay": 100}, {"step_slug": "e", "executor": "external"},
                          {"step_slug": "z", "executor": "timer", "start_delay": 50}, {"step_slug": "q", "executor": "sql", "target": "t.q"}]');
 select pgflow.run_flow('watched') as run, pgflow.run_flow('watched') as run2 \gset
