@@ -122,17 +122,12 @@ impl Requests {
             return Ok(room.unwrap_or(Instant::INFINITY));
         }
         let mut handed_back = Vec::new();
-        for task in tasks {
-            self.next += 1;
-            match act("making a request", |_| http_tasks::call(&task, self.next)) {
-                Ok(call) => {
-                    if with_client(|client| submit(client, call))? {
-                        self.under_way.insert(self.next, task);
-                    } else {
-                        handed_back.push(task);
-                    }
-                }
-                Err(failure) => fail(&task, &failure)?,
+        for (task, call) in self.requests_for(tasks)? {
+            let id = call.id;
+            if with_client(|client| submit(client, call))? {
+                self.under_way.insert(id, task);
+            } else {
+                handed_back.push(task);
             }
         }
         if handed_back.is_empty() {
@@ -143,6 +138,30 @@ impl Requests {
             claimed::release(session, &handed_back)
         })?;
         Ok(Instant::INFINITY)
+    }
+
+    /// Makes the requests for tasks, together or, if one of them cannot be made, each by itself; that task has failed then.
+    fn requests_for(&mut self, tasks: Vec<Claimed>) -> Result<Vec<(Claimed, Call)>, Failure> {
+        let first = self.next;
+        self.next += tasks.len() as u64;
+        let together = act("making requests", |_| {
+            (first..)
+                .zip(&tasks)
+                .map(|(id, task)| http_tasks::call(task, id))
+                .collect()
+        });
+        if let Ok(calls) = together {
+            let calls: Vec<Call> = calls;
+            return Ok(tasks.into_iter().zip(calls).collect());
+        }
+        let mut requests = Vec::with_capacity(tasks.len());
+        for (id, task) in (first..).zip(tasks) {
+            match act("making a request", |_| http_tasks::call(&task, id)) {
+                Ok(call) => requests.push((task, call)),
+                Err(failure) => fail(&task, &failure)?,
+            }
+        }
+        Ok(requests)
     }
 }
 
