@@ -1,6 +1,6 @@
 //! What every background process of pgflow does: signals, the connection, its sleep, and what it says of itself.
 
-use std::ffi::{CString, c_int};
+use std::ffi::{CStr, CString, c_int};
 use std::time::Duration;
 
 use pgrx::pg_sys;
@@ -39,10 +39,13 @@ pub fn connect(database: Option<pg_sys::Oid>) {
         }
         // Whatever runs in this process, and whenever, finds no name but those it spells out.
         set(c"search_path", c"pg_catalog, pg_temp");
+        // pg_stat_activity has no other column that tells these processes apart.
+        let name = CStr::from_ptr((*pg_sys::MyBgworkerEntry).bgw_name.as_ptr());
+        set(c"application_name", name);
     }
 }
 
-fn set(name: &'static std::ffi::CStr, value: &'static std::ffi::CStr) {
+fn set(name: &CStr, value: &CStr) {
     // SAFETY: both are settings of PostgreSQL with valid values.
     unsafe {
         pg_sys::SetConfigOption(

@@ -25,7 +25,7 @@ statements! {
     UNLOCK_ALL = "unlock_all.sql",
 }
 
-/// How many tasks it claims at once, as long as they are quick; those that have to wait are handed back.
+/// How many tasks it claims at once; those that would have to wait for slow ones are handed back.
 const MOST_TASKS: i32 = 32;
 /// A handler that takes less is quick.
 const QUICK: Duration = Duration::from_millis(1);
@@ -97,12 +97,18 @@ impl Worker {
         if tasks.is_empty() {
             return self.next_room().map(Some);
         }
-        tasks.sort_by_key(Claimed::step_key);
+        // Quick ones, and behind them one that may take long: others like it would wait here while another worker is idle.
+        tasks.sort_by_key(|task| (!self.is_quick(task), task.step_key()));
+        let quick = tasks.iter().filter(|task| self.is_quick(task)).count();
+        let (mut rest, slow) = tasks.split_at(tasks.len().min(quick + 1));
+        let kept = rest.len();
+        if !slow.is_empty() {
+            release(slow)?;
+        }
         let begun = Clock::now();
-        let mut rest = tasks.as_slice();
         while !rest.is_empty() {
-            if rest.len() < tasks.len() && begun.elapsed() > PATIENCE {
-                transaction::run(|| door::act(|session| claimed::release(session, rest)))?;
+            if rest.len() < kept && begun.elapsed() > PATIENCE {
+                release(rest)?;
                 break;
             }
             let (now, later) = rest.split_at(self.together(rest));
@@ -110,10 +116,12 @@ impl Worker {
             rest = later;
             process::heed_signals();
         }
-        self.batch = if begun.elapsed() < PATIENCE {
+        self.batch = if begun.elapsed() > PATIENCE {
+            1
+        } else if slow.is_empty() {
             (self.batch * 2).min(MOST_TASKS)
         } else {
-            1
+            i32::try_from(kept).unwrap_or(MOST_TASKS)
         };
         Ok(None)
     }
@@ -186,12 +194,18 @@ impl Worker {
 
     /// How many of the tasks share a transaction: those of one step, if it is quick.
     fn together(&self, tasks: &[Claimed]) -> usize {
-        let step = tasks.first().map(Claimed::step_key);
-        let is_quick = step
-            .and_then(|step| self.paces.get(&step))
-            .is_some_and(|pace| *pace < QUICK);
-        let same = (tasks.iter()).take_while(|task| Some(task.step_key()) == step);
-        if is_quick { same.count() } else { 1 }
+        let Some(first) = tasks.first() else { return 0 };
+        let same = (tasks.iter()).take_while(|task| task.step_key() == first.step_key());
+        if self.is_quick(first) {
+            same.count()
+        } else {
+            1
+        }
+    }
+
+    /// Whether the step of a task is known to be quick.
+    fn is_quick(&self, task: &Claimed) -> bool {
+        (self.paces.get(&task.step_key())).is_some_and(|pace| *pace < QUICK)
     }
 
     /// Does tasks of one step.
@@ -242,4 +256,9 @@ impl Worker {
             })
         })
     }
+}
+
+/// Hands tasks back that were not begun.
+fn release(tasks: &[Claimed]) -> Result<(), Failure> {
+    transaction::run(|| door::act(|session| claimed::release(session, tasks)))
 }

@@ -81,6 +81,9 @@ fn perform_together(tasks: &[Claimed], spent: &Cell<Duration>) -> Undone {
                 "It was taken over, or its run has ended.",
             ));
         }
+        if let Some((_, handler)) = &handler {
+            transaction::set_timeout(handler.timeout);
+        }
         Ok(())
     });
     // After the commit: triggers that were deferred to it are the handler's work too.

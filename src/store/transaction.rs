@@ -66,6 +66,7 @@ pub fn run<T>(work: impl FnOnce() -> Result<T>) -> std::result::Result<T, Failur
             if done.is_ok() {
                 pg_sys::PopActiveSnapshot();
                 pg_sys::CommitTransactionCommand();
+                cancel_timeout();
             }
             Ok(done)
         }))
@@ -84,7 +85,8 @@ pub fn run<T>(work: impl FnOnce() -> Result<T>) -> std::result::Result<T, Failur
     }
 }
 
-/// Has what runs cancelled after so many seconds, as statement_timeout would; [`cancel_timeout`] calls that off.
+/// Has what runs cancelled after so many seconds, as statement_timeout would; [`cancel_timeout`] and the end of the
+/// transaction call that off. Triggers that were deferred to the commit are cancelled, too.
 pub fn set_timeout(seconds: i32) {
     // SAFETY: the timeout is registered in every process that is connected to a database.
     unsafe { enable_timeout_after(STATEMENT_TIMEOUT, seconds.saturating_mul(1000)) }
