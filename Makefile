@@ -1,14 +1,15 @@
-# PG: the PostgreSQL versions to test, any of 15 16 17 18. PG_CONFIG: the server to install into. KEEP=1: the
+# PG: the PostgreSQL versions to test, any of 15 16 17 18. PG_CONFIG: the server to install into. KEEP=1: a
 # demo leaves its server running.
 PG ?= 15
 PG_CONFIG ?= pg_config
 KEEP ?=
 
-.PHONY: help demo test bench install clean
+.PHONY: help demo demo-library test bench install clean
 
 help:
-	@echo 'make demo               build, start a throw-away PostgreSQL, run a flow, show it'
-	@echo 'make demo KEEP=1        the same, and leave the server running'
+	@echo 'make demo               build, start a throw-away PostgreSQL, let it do a flow by itself, show it'
+	@echo 'make demo-library       the same with programs that claim the tasks and work them'
+	@echo 'make demo KEEP=1        either of them, and leave the server running'
 	@echo 'make test               every test, on PostgreSQL 15'
 	@echo 'make test PG="15 18"    every test, on these versions (15 16 17 18)'
 	@echo 'make bench              the benchmarks'
@@ -17,6 +18,9 @@ help:
 	@echo 'make clean              remove what was built'
 
 demo:
+	KEEP=$(KEEP) examples/no-worker/run
+
+demo-library:
 	KEEP=$(KEEP) examples/library/run
 
 test:
