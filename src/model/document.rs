@@ -131,14 +131,17 @@ impl Reader {
             .fields
             .get("target")
             .is_some_and(|v| v.get() == "null");
+        let executor = self.or(options.executor.clone(), Self::text, fields, "executor");
+        // What one executor calls means nothing to another.
+        let takes_target = executor == options.executor || executor == "worker";
         let step = StepShape {
             step_slug: self.name(fields, "step_slug"),
             deps_slugs: self.texts(fields, "deps_slugs"),
             step_type: self.or(default.step_type, Self::text, fields, "step_type"),
             map_over: self.text(fields, "map_over"),
-            executor: self.or(options.executor.clone(), Self::text, fields, "executor"),
+            executor,
             target: match self.text(fields, "target") {
-                None if !no_target => options.target.clone(),
+                None if !no_target && takes_target => options.target.clone(),
                 own => own,
             },
             queue: self.or(default.queue, Self::text, fields, "queue"),

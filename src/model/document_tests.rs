@@ -40,7 +40,7 @@ fn the_flows_executor_and_target_are_the_defaults_of_its_steps() {
     let flow = read(
         r#"{"flow_slug": "f", "executor": "http", "target": "https://a", "steps": [
             {"step_slug": "a"}, {"step_slug": "b", "target": "https://b"},
-            {"step_slug": "c", "executor": "sql"}, {"step_slug": "d", "executor": "worker", "target": null}]}"#,
+            {"step_slug": "c", "executor": "timer"}, {"step_slug": "d", "executor": "worker", "target": null}]}"#,
     )
     .unwrap();
     let of = |slug| {
@@ -51,7 +51,8 @@ fn the_flows_executor_and_target_are_the_defaults_of_its_steps() {
     };
     assert_eq!(of("a"), ("http", Some("https://a")));
     assert_eq!(of("b"), ("http", Some("https://b")));
-    assert_eq!(of("c"), ("sql", Some("https://a")));
+    // What one executor calls means nothing to another.
+    assert_eq!(of("c"), ("timer", None));
     assert_eq!(of("d"), ("worker", None));
 }
 

@@ -379,10 +379,10 @@ mod tests {
 
     #[test]
     fn some_executors_need_a_target() {
-        for executor in ["sql", "http", "flow"] {
+        for (executor, target) in [("sql", "a.b"), ("http", "https://a"), ("flow", "f")] {
             assert_eq!(with(|s| s.executor = executor.into())[0].0, "target");
             let full = |s: &mut StepShape| {
-                (s.executor, s.target) = (executor.into(), Some("target".into()));
+                (s.executor, s.target) = (executor.into(), Some(target.into()));
             };
             assert_eq!(with(full), []);
         }

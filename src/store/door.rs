@@ -12,6 +12,7 @@ use std::ffi::{CString, c_char, c_int};
 use pgrx::pg_sys;
 
 use super::planner::PlannerSettings;
+use super::role::Rights;
 use super::value::Instant;
 use crate::error::{Error, Result};
 
@@ -34,9 +35,9 @@ pub fn enter<T>(work: impl FnOnce(&Session) -> Result<T>) -> T {
 
 /// [`enter`] for a background worker, which has no statement to end.
 pub fn act<T>(work: impl FnOnce(&Session) -> Result<T>) -> Result<T> {
-    let owner = OwnerRights::take()?;
+    let owner = Rights::take(schema_owner()?, pg_sys::SECURITY_LOCAL_USERID_CHANGE);
     let session = Session {
-        caller: owner.caller,
+        caller: owner.before(),
         now: Instant::now(),
     };
     let planner = PlannerSettings::look_ups();
@@ -53,36 +54,6 @@ pub fn act<T>(work: impl FnOnce(&Session) -> Result<T>) -> Result<T> {
 pub fn has_fixed_snapshot() -> bool {
     // SAFETY: reads a variable of the backend.
     unsafe { pg_sys::XactIsoLevel >= pg_sys::XACT_REPEATABLE_READ as c_int }
-}
-
-/// The rights of the extension's owner, for the length of a call.
-struct OwnerRights {
-    caller: pg_sys::Oid,
-    flags: c_int,
-}
-
-impl OwnerRights {
-    fn take() -> Result<Self> {
-        let owner = schema_owner()?;
-        let mut caller = pg_sys::InvalidOid;
-        let mut flags = 0;
-        // SAFETY: reads and sets two variables of the backend; `Drop` puts them back, and a transaction abort does too.
-        unsafe {
-            pg_sys::GetUserIdAndSecContext(&mut caller, &mut flags);
-            pg_sys::SetUserIdAndSecContext(
-                owner,
-                flags | pg_sys::SECURITY_LOCAL_USERID_CHANGE as c_int,
-            );
-        }
-        Ok(Self { caller, flags })
-    }
-}
-
-impl Drop for OwnerRights {
-    fn drop(&mut self) {
-        // SAFETY: restores what `take` found.
-        unsafe { pg_sys::SetUserIdAndSecContext(self.caller, self.flags) }
-    }
 }
 
 fn schema_owner() -> Result<pg_sys::Oid> {

@@ -11,6 +11,7 @@ use pgrx::datum::FromDatum;
 use pgrx::pg_sys;
 use pgrx::pg_sys::errcodes::PgSqlErrorCode;
 
+use super::role::Rights;
 use super::subtransaction;
 use super::transaction;
 use super::value::Json;
@@ -37,7 +38,7 @@ pub fn find(name: &FunctionName, role: Role) -> Result<std::result::Result<Funct
     // The search looks at the rights of whoever is in force to use the schema, and raises an error without them.
     let denied = [PgSqlErrorCode::ERRCODE_INSUFFICIENT_PRIVILEGE];
     let found = subtransaction::attempt(&denied, || {
-        let _role = InForce::take(role);
+        let _rights = Rights::take(role, pg_sys::SECURITY_LOCAL_USERID_CHANGE);
         Ok(look_up(name))
     })?;
     let Ok(function) = found else {
@@ -102,33 +103,6 @@ fn may_execute(function: pg_sys::Oid, role: pg_sys::Oid) -> bool {
             pg_sys::ACL_EXECUTE.into(),
         );
         checked == pg_sys::AclResult::ACLCHECK_OK
-    }
-}
-
-/// A role in force, without the way back; the one before is in force again when this ends.
-struct InForce {
-    before: pg_sys::Oid,
-    flags: c_int,
-}
-
-impl InForce {
-    fn take(role: pg_sys::Oid) -> Self {
-        let mut before = pg_sys::InvalidOid;
-        let mut flags = 0;
-        // SAFETY: reads and sets two variables of the backend; `Drop` and a transaction abort put them back.
-        unsafe {
-            pg_sys::GetUserIdAndSecContext(&mut before, &mut flags);
-            let local = pg_sys::SECURITY_LOCAL_USERID_CHANGE as c_int;
-            pg_sys::SetUserIdAndSecContext(role, flags | local);
-        }
-        Self { before, flags }
-    }
-}
-
-impl Drop for InForce {
-    fn drop(&mut self) {
-        // SAFETY: restores what `take` found.
-        unsafe { pg_sys::SetUserIdAndSecContext(self.before, self.flags) }
     }
 }
 

@@ -1,5 +1,7 @@
 //! Roles: who the caller is, and whose rights it has.
 
+use std::ffi::c_int;
+
 use pgrx::pg_sys;
 use pgrx::pg_sys::errcodes::PgSqlErrorCode;
 
@@ -29,6 +31,40 @@ pub fn by_name(role: &str) -> Result<Option<pg_sys::Oid>> {
 pub fn is_superuser(caller: pg_sys::Oid) -> bool {
     // SAFETY: a system cache look-up.
     unsafe { pg_sys::superuser_arg(caller) }
+}
+
+/// The rights of a role instead of those in force, until this is dropped.
+pub struct Rights {
+    before: pg_sys::Oid,
+    flags: c_int,
+}
+
+impl Rights {
+    /// Takes the rights of `role`, with these `SECURITY_…` flags beside those that are set.
+    pub fn take(role: pg_sys::Oid, flags: u32) -> Self {
+        let mut rights = Self {
+            before: pg_sys::InvalidOid,
+            flags: 0,
+        };
+        // SAFETY: reads and sets two variables of the backend; `Drop` puts them back, and a transaction abort does too.
+        unsafe {
+            pg_sys::GetUserIdAndSecContext(&mut rights.before, &mut rights.flags);
+            pg_sys::SetUserIdAndSecContext(role, rights.flags | flags as c_int);
+        }
+        rights
+    }
+
+    /// Whose rights they were before.
+    pub fn before(&self) -> pg_sys::Oid {
+        self.before
+    }
+}
+
+impl Drop for Rights {
+    fn drop(&mut self) {
+        // SAFETY: restores what `take` found.
+        unsafe { pg_sys::SetUserIdAndSecContext(self.before, self.flags) }
+    }
 }
 
 /// The name of a role.

@@ -7,6 +7,7 @@ use std::ffi::c_int;
 
 use pgrx::pg_sys;
 
+use super::role::Rights;
 use crate::error::Result;
 use crate::statements;
 
@@ -19,7 +20,8 @@ pub fn secrets(name: &str) -> Result<Vec<String>> {
     let Some(owner) = owner_of_view() else {
         return Ok(Vec::new());
     };
-    let _rights = Rights::take(owner);
+    let restricted = pg_sys::SECURITY_LOCAL_USERID_CHANGE | pg_sys::SECURITY_RESTRICTED_OPERATION;
+    let _rights = Rights::take(owner, restricted);
     VAULT_SECRETS.query(&[&name], |row| row.get(1))
 }
 
@@ -42,33 +44,5 @@ fn owner_of_view() -> Option<pg_sys::Oid> {
         let owner = (*pg_sys::GETSTRUCT(tuple).cast::<pg_sys::FormData_pg_class>()).relowner;
         pg_sys::ReleaseSysCache(tuple);
         Some(owner)
-    }
-}
-
-/// The rights of a role, for the length of a look-up.
-struct Rights {
-    before: pg_sys::Oid,
-    flags: c_int,
-}
-
-impl Rights {
-    fn take(role: pg_sys::Oid) -> Self {
-        let mut before = pg_sys::InvalidOid;
-        let mut flags = 0;
-        // SAFETY: reads and sets two variables of the backend; `Drop` and a transaction abort put them back.
-        unsafe {
-            pg_sys::GetUserIdAndSecContext(&mut before, &mut flags);
-            let restricted =
-                pg_sys::SECURITY_LOCAL_USERID_CHANGE | pg_sys::SECURITY_RESTRICTED_OPERATION;
-            pg_sys::SetUserIdAndSecContext(role, flags | restricted as c_int);
-        }
-        Self { before, flags }
-    }
-}
-
-impl Drop for Rights {
-    fn drop(&mut self) {
-        // SAFETY: restores what `take` found.
-        unsafe { pg_sys::SetUserIdAndSecContext(self.before, self.flags) }
     }
 }
