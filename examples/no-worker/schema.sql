@@ -1,6 +1,6 @@
--- What the demo works on, and the functions that its sql steps call. A handler gets the input of its task and returns its
--- output; what it writes is committed together with the step's completion, or not at all. So each of them is written as if
--- it were called once.
+-- What the demo works on, and the functions that its sql steps call. Each gets the input of its task and returns its
+-- output; what it writes is committed together with the task's completion, or not at all. So it is written as if it were
+-- called once.
 
 CREATE SCHEMA handbook;
 
@@ -91,8 +91,8 @@ CREATE FUNCTION handbook.links(input jsonb) RETURNS jsonb LANGUAGE sql AS $$
   WITH links AS (
     SELECT s.path, l.target, split_part(l.target, '#', 2) AS anchor,
            CASE WHEN l.target LIKE '#%' THEN s.path
-                WHEN l.target LIKE '../%' THEN substr(split_part(l.target, '#', 1), 4)
-                ELSE coalesce(substring(s.path, '^.*/'), '') || split_part(l.target, '#', 1) END AS page
+                ELSE regexp_replace(coalesce(substring(s.path, '^.*/'), '') || split_part(l.target, '#', 1),
+                                    '[^/]+/\.\./', '') END AS page
     FROM handbook.links l
     JOIN handbook.sections s USING (section_id)
   ), pages AS (
