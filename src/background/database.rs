@@ -31,7 +31,7 @@ const PAUSE_WHEN_HELD: f64 = 0.02;
 const PAUSE_OF_PARTS: f64 = 0.05;
 /// When what went wrong is tried again, in seconds.
 const PAUSE_AFTER_FAILURE: f64 = 1.0;
-/// How often it looks for an extension whose creation may not be committed yet.
+/// How often it looks for what may be there soon.
 const LOOKS: u32 = 100;
 
 #[pg_guard]
@@ -43,8 +43,10 @@ pub extern "C-unwind" fn pgflow_main(database: pg_sys::Datum) {
         return;
     };
     process::connect(Some(database));
-    wait_for_extension();
-    if !is_the_only_one() {
+    super::end_children_at_exit();
+    let is_patient = pgrx::bgworkers::BackgroundWorker::get_extra() == super::PATIENT;
+    wait_for_extension(is_patient);
+    if !is_the_only_one(!is_patient) {
         return;
     }
     let mut looks: Vec<Look> = upkeep::PARTS.iter().map(Look::new).collect();
@@ -58,8 +60,11 @@ pub extern "C-unwind" fn pgflow_main(database: pg_sys::Datum) {
         if !extension_is_there() {
             return;
         }
-        helpers.look_after(database);
-        let mut next = Instant::now().plus_seconds(LONGEST_SLEEP);
+        let mut next = Instant::now().plus_seconds(if helpers.look_after(database) {
+            LONGEST_SLEEP
+        } else {
+            PAUSE_AFTER_FAILURE
+        });
         if queues_not_before <= Instant::now() {
             queues_not_before = Instant::MINUS_INFINITY;
             match look_after_queues(&mut requests) {
@@ -84,7 +89,7 @@ pub extern "C-unwind" fn pgflow_main(database: pg_sys::Datum) {
 /// Sees to what is due in each queue. Returns when the next is due.
 fn look_after_queues(requests: &mut Requests) -> Result<Instant, Failure> {
     let open = act("looking for what is due", |_| lanes::open())?;
-    let room = requests.look_after(&open)?;
+    let room = requests.look_after(&open);
     for lane in open.iter().filter(|open| open.has_children_to_start()) {
         let started = act("starting child runs", |session| {
             upkeep::start_children(session, lane.lane())
@@ -164,27 +169,40 @@ fn extension_is_there() -> bool {
 }
 
 /// A process that `start_background()` began may be there before the transaction that created the extension is over.
-fn wait_for_extension() {
-    let is_patient = pgrx::bgworkers::BackgroundWorker::get_extra() == "wait";
-    let mut looks = 0;
-    while !extension_is_there() {
-        looks += 1;
-        if !is_patient || looks > LOOKS {
-            process::exit();
+fn wait_for_extension(is_patient: bool) {
+    if !looks(is_patient, extension_is_there) {
+        process::exit();
+    }
+}
+
+/// Whether no other process looks after this database; it is then held to that until it ends. One that a launcher began
+/// gives the one of the launcher before it time to end.
+fn is_the_only_one(is_patient: bool) -> bool {
+    looks(is_patient, || {
+        transaction::run(|| Ok(lock::own_database())).unwrap_or(false)
+    })
+}
+
+/// Looks for something, once or patiently.
+fn looks(is_patient: bool, is_there: impl Fn() -> bool) -> bool {
+    for _ in 0..LOOKS {
+        if is_there() {
+            return true;
+        } else if !is_patient {
+            return false;
         }
         process::sleep(Duration::from_millis(100), None);
         process::heed_signals();
     }
-}
-
-/// Whether no other process looks after this database; it is then held to that until it ends.
-fn is_the_only_one() -> bool {
-    transaction::run(|| Ok(lock::own_database())).unwrap_or(false)
+    false
 }
 
 /// The processes that do SQL tasks.
 #[derive(Default)]
-struct Helpers(Vec<Helper>);
+struct Helpers {
+    list: Vec<Helper>,
+    has_looked: bool,
+}
 
 struct Helper {
     child: Option<Child>,
@@ -192,16 +210,16 @@ struct Helper {
 }
 
 impl Helpers {
-    /// Begins and ends processes until there are as many as the settings say.
-    fn look_after(&mut self, database: pg_sys::Oid) {
+    /// Begins and ends processes until there are as many as the settings say. False if one is to be begun later.
+    fn look_after(&mut self, database: pg_sys::Oid) -> bool {
         let wanted = settings::workers_per_database();
-        for helper in self.0.drain(wanted.min(self.0.len())..) {
+        for helper in self.list.drain(wanted.min(self.list.len())..) {
             if let Some(child) = helper.child {
                 child.end();
             }
         }
-        let mut has_lost_one = self.0.is_empty();
-        for helper in &mut self.0 {
+        let mut has_lost_one = !std::mem::replace(&mut self.has_looked, true);
+        for helper in &mut self.list {
             if helper.child.as_ref().is_some_and(Child::has_ended) {
                 helper.child = None;
                 has_lost_one = true;
@@ -210,12 +228,13 @@ impl Helpers {
                 *helper = Helper::begin(database);
             }
         }
-        while self.0.len() < wanted {
-            self.0.push(Helper::begin(database));
+        while self.list.len() < wanted {
+            self.list.push(Helper::begin(database));
         }
         if has_lost_one {
             end_orphaned_leases();
         }
+        self.list.iter().all(|helper| helper.child.is_some())
     }
 }
 

@@ -23,6 +23,8 @@ use crate::store::{Instant, Session, door};
 
 /// How many answers one transaction settles, and how many tasks one claims.
 const BATCH: usize = 200;
+/// When a queue that could not be claimed from is tried again, in seconds.
+const PAUSE: f64 = 1.0;
 
 thread_local! {
     /// Here, so that the thread ends before the process does.
@@ -35,6 +37,8 @@ pub struct Requests {
     under_way: HashMap<u64, Claimed>,
     /// Queues of which something was handed back, because its host had no room.
     full: HashSet<String>,
+    /// Queues that could not be claimed from, and when that was tried.
+    failed: HashMap<String, Instant>,
 }
 
 impl Requests {
@@ -44,6 +48,7 @@ impl Requests {
             next: 0,
             under_way: HashMap::new(),
             full: HashSet::new(),
+            failed: HashMap::new(),
         }
     }
 
@@ -63,16 +68,30 @@ impl Requests {
 
     /// Settles what was answered, and makes calls of what is ready in these queues. Returns when to look again, if what is
     /// ready is held back.
-    pub fn look_after(&mut self, lanes: &[Open]) -> Result<Instant, Failure> {
+    pub fn look_after(&mut self, lanes: &[Open]) -> Instant {
         let mut next = Instant::INFINITY;
         self.settle_answers();
         for lane in lanes {
             let is_ours = lane.executor == Executor::Http && lane.waiting == Waiting::Ready;
-            if is_ours && !self.full.contains(&lane.queue) {
-                next = next.min(self.call_from(lane)?);
+            let failed_at = self.failed.get(&lane.queue).copied();
+            let not_before = failed_at.map_or(Instant::MINUS_INFINITY, |at| at.plus_seconds(PAUSE));
+            if !is_ours || self.full.contains(&lane.queue) {
+                continue;
+            } else if not_before > Instant::now() {
+                next = next.min(not_before);
+                continue;
+            }
+            self.failed.remove(&lane.queue);
+            match self.call_from(lane) {
+                Ok(room) => next = next.min(room),
+                Err(failure) => {
+                    log!("pgflow main: queue \"{}\": {failure}", lane.queue);
+                    self.failed.insert(lane.queue.clone(), Instant::now());
+                    next = next.min(Instant::now().plus_seconds(PAUSE));
+                }
             }
         }
-        Ok(next)
+        next
     }
 
     fn settle_answers(&mut self) {

@@ -2,7 +2,7 @@
 //!
 //! It is connected to no database, so it reads the list of them from the shared catalog, and leaves it to the main to find
 //! out whether the extension is there. A main that ended is begun again: soon when it had work to do, and when it had none
-//! not before a database or an extension was created, or a minute has passed.
+//! ever later, or when a database or an extension was created.
 
 use std::collections::HashMap;
 use std::sync::atomic::Ordering;
@@ -17,15 +17,17 @@ use crate::store::transaction;
 
 /// The pause before a main is begun again. Long enough for DROP DATABASE, which has just ended it, to get through.
 const PAUSE: Duration = Duration::from_secs(3);
-/// A main that ends sooner found nothing to do.
+/// A main that ends sooner found nothing to do, mostly.
 const SHORT_LIFE: Duration = Duration::from_secs(2);
-/// How often databases without the extension are looked at again.
-const LOOK_AGAIN: Duration = Duration::from_secs(60);
+/// The longest pause: how often databases without the extension are looked at again.
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
 struct Main {
     child: Option<Child>,
     begun: Instant,
     not_before: Instant,
+    /// How long it is waited after the next end.
+    pause: Duration,
     /// The count of changes when it was begun.
     changes: u64,
 }
@@ -35,6 +37,7 @@ struct Main {
 pub extern "C-unwind" fn pgflow_launcher(_argument: pg_sys::Datum) {
     process::take_signals();
     process::connect(None);
+    super::end_children_at_exit();
     let mut mains: HashMap<pg_sys::Oid, Main> = HashMap::new();
     let mut is_full = false;
     loop {
@@ -77,6 +80,7 @@ fn look_after(mains: &mut HashMap<pg_sys::Oid, Main>, database: pg_sys::Oid, cha
         child: None,
         begun: now,
         not_before: now,
+        pause: PAUSE,
         changes,
     });
     if let Some(child) = &main.child {
@@ -84,8 +88,12 @@ fn look_after(mains: &mut HashMap<pg_sys::Oid, Main>, database: pg_sys::Oid, cha
             return true;
         }
         main.child = None;
-        let had_work = main.begun.elapsed() > SHORT_LIFE;
-        main.not_before = now + if had_work { PAUSE } else { LOOK_AGAIN };
+        if main.begun.elapsed() > SHORT_LIFE {
+            main.pause = PAUSE;
+        } else {
+            main.pause = (main.pause * 2).min(LONGEST_PAUSE);
+        }
+        main.not_before = now + main.pause;
     }
     if now < main.not_before && main.changes == changes {
         return true;

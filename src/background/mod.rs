@@ -18,7 +18,7 @@
 //!
 //! All of them sleep on their latch until the next thing they know of is due. Transactions that make something due wake
 //! them when they commit ([`crate::store::latch`]). What fails is reported in the server's log and tried again; it ends no
-//! loop. SIGTERM ends a process wherever it is.
+//! loop. SIGTERM ends a process wherever it is, and those that it began with it.
 
 #![allow(unsafe_code)]
 
@@ -29,6 +29,8 @@ mod process;
 mod sql;
 mod utility_hook;
 
+use std::cell::RefCell;
+use std::collections::HashMap;
 use std::time::Duration;
 
 use pgrx::bgworkers::{BackgroundWorkerBuilder, BgWorkerStartTime, DynamicBackgroundWorker};
@@ -42,6 +44,9 @@ const WORKER_ID: &str = "pgflow/";
 
 /// The type of all these processes in `pg_stat_activity.backend_type`.
 const TYPE: &str = "pgflow worker";
+
+/// What is handed to a main that no launcher began: the transaction that created the extension may not be over.
+const PATIENT: &str = "patient";
 
 /// Counts what makes it worth while to look at every database again.
 static CHANGES: PgAtomic<std::sync::atomic::AtomicU64> =
@@ -74,7 +79,7 @@ pub fn start() -> Result<()> {
     let database = unsafe { pg_sys::MyDatabaseId };
     let started = main_of(database)
         .set_restart_time(Some(Duration::from_secs(5)))
-        .set_extra("wait")
+        .set_extra(PATIENT)
         .load_dynamic();
     started.map(drop).map_err(|_| Error::Conflict {
         message: "no background worker is free",
@@ -94,8 +99,13 @@ fn main_of(database: pg_sys::Oid) -> BackgroundWorkerBuilder {
         .set_restart_time(None)
 }
 
-/// A process that this one began.
-struct Child(DynamicBackgroundWorker);
+thread_local! {
+    /// The processes that this one began and still cares for.
+    static CHILDREN: RefCell<HashMap<u64, DynamicBackgroundWorker>> = RefCell::default();
+}
+
+/// A process that this one began. It ends with this one, if it has not been let go of.
+struct Child(u64);
 
 impl Child {
     /// Begins a process; nothing if no background worker is free.
@@ -105,15 +115,42 @@ impl Child {
         let begun = builder.set_notify_pid(process::pid()).load_dynamic();
         // SAFETY: as it was.
         unsafe { pg_sys::MemoryContextSwitchTo(context) };
-        begun.ok().map(Self)
+        CHILDREN.with_borrow_mut(|children| {
+            let id = children.keys().max().map_or(0, |last| last + 1);
+            children.insert(id, begun.ok()?);
+            Some(Self(id))
+        })
     }
 
     fn has_ended(&self) -> bool {
         use pgrx::bgworkers::BackgroundWorkerStatus::Stopped;
-        matches!(self.0.pid(), Err(Stopped))
+        CHILDREN.with_borrow(|children| {
+            (children.get(&self.0)).is_none_or(|child| matches!(child.pid(), Err(Stopped)))
+        })
     }
 
     fn end(self) {
-        self.0.terminate();
+        if let Some(child) = CHILDREN.with_borrow_mut(|children| children.remove(&self.0)) {
+            child.terminate();
+        }
     }
+}
+
+impl Drop for Child {
+    fn drop(&mut self) {
+        CHILDREN.with_borrow_mut(|children| children.remove(&self.0));
+    }
+}
+
+/// Has the processes that this one begins end when it does.
+fn end_children_at_exit() {
+    process::at_exit(|| {
+        CHILDREN.with(|children| {
+            if let Ok(mut children) = children.try_borrow_mut() {
+                for (_, child) in children.drain() {
+                    child.terminate();
+                }
+            }
+        });
+    });
 }

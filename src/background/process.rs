@@ -1,6 +1,8 @@
 //! What every background process of pgflow does: signals, the connection, its sleep, and what it says of itself.
 
 use std::ffi::{CStr, CString, c_int};
+use std::fs;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use pgrx::pg_sys;
@@ -27,6 +29,10 @@ pub fn take_signals() {
 
 /// Connects to a database, or to none, as the superuser that the cluster began with.
 pub fn connect(database: Option<pg_sys::Oid>) {
+    if !database.is_none_or(has_folder) {
+        // Connecting would fail, and the postmaster would begin the process again and again.
+        exit();
+    }
     // SAFETY: once, at the start of a process that was registered with a connection.
     unsafe {
         match database {
@@ -43,6 +49,17 @@ pub fn connect(database: Option<pg_sys::Oid>) {
         let name = CStr::from_ptr((*pg_sys::MyBgworkerEntry).bgw_name.as_ptr());
         set(c"application_name", name);
     }
+}
+
+/// Whether a database has files in the folder of the server, which is the process's own, or in a tablespace.
+fn has_folder(database: pg_sys::Oid) -> bool {
+    let name = database.to_u32().to_string();
+    let is_there = |path: PathBuf| path.join(&name).is_dir();
+    let entries = |path: PathBuf| fs::read_dir(path).into_iter().flatten().flatten();
+    is_there("base".into())
+        || entries("pg_tblspc".into())
+            .flat_map(|tablespace| entries(tablespace.path()))
+            .any(|version| is_there(version.path()))
 }
 
 fn set(name: &CStr, value: &CStr) {
@@ -72,6 +89,12 @@ pub fn commit_without_waiting() {
             false,
         );
     }
+}
+
+/// Waits until what was committed so is on the disk.
+pub fn wait_for_disk() {
+    // SAFETY: the end of the process's last commit, which has been written or is about to be.
+    unsafe { pg_sys::XLogFlush(pg_sys::XactLastCommitEnd) }
 }
 
 /// Between two transactions: ends the process if it was told to, and takes new settings. Returns whether there were any.
@@ -143,15 +166,19 @@ pub fn pid() -> i32 {
 /// Has `work` done once before the process exits, however it comes to that.
 pub fn at_exit(work: fn()) {
     thread_local! {
-        static WORK: std::cell::Cell<Option<fn()>> = const { std::cell::Cell::new(None) };
+        static WORK: std::cell::RefCell<Vec<fn()>> = const { std::cell::RefCell::new(Vec::new()) };
     }
     unsafe extern "C-unwind" fn call(_code: c_int, _argument: pg_sys::Datum) {
-        if let Some(work) = WORK.take() {
+        for work in WORK.take() {
             work();
         }
     }
-    if WORK.replace(Some(work)).is_none() {
-        // SAFETY: the function neither raises errors nor touches shared memory.
+    let is_first = WORK.with_borrow_mut(|list| {
+        list.push(work);
+        list.len() == 1
+    });
+    if is_first {
+        // SAFETY: the functions raise no errors.
         unsafe { pg_sys::before_shmem_exit(Some(call), pg_sys::Datum::null()) };
     }
 }

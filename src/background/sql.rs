@@ -55,6 +55,7 @@ pub extern "C-unwind" fn pgflow_sql(database: pg_sys::Datum) {
         queue: None,
         batches: 0,
         seen: Vec::new(),
+        failed: HashMap::new(),
         owner: None,
         paces: HashMap::new(),
     };
@@ -84,6 +85,8 @@ struct Worker {
     batches: u32,
     /// The queues that had tasks ready when it looked last.
     seen: Vec<String>,
+    /// Queues that could not be claimed from, and when that was tried.
+    failed: HashMap<String, Clock>,
     /// The role whose handler ran last.
     owner: Option<String>,
     /// How long a task of a step took lately.
@@ -130,7 +133,7 @@ impl Worker {
     fn claim(&mut self) -> Result<Vec<Claimed>, Failure> {
         process::report(Some("claiming"));
         if let Some(queue) = self.queue.take_if(|_| self.batches < BATCHES) {
-            let tasks = self.claim_from(&queue)?;
+            let tasks = self.claim_from(&queue);
             if !tasks.is_empty() {
                 self.batches += 1;
                 self.queue = Some(queue);
@@ -155,7 +158,7 @@ impl Worker {
         }
         self.seen.clone_from(&queues);
         for queue in queues {
-            let tasks = self.claim_from(&queue)?;
+            let tasks = self.claim_from(&queue);
             if !tasks.is_empty() {
                 self.batches = 1;
                 self.queue = Some(queue);
@@ -169,7 +172,12 @@ impl Worker {
     fn next_room(&self) -> Result<Instant, Failure> {
         transaction::run(|| {
             door::act(|session| {
-                let mut next = session.now.plus_seconds(LONGEST_SLEEP);
+                let pause = if self.failed.is_empty() {
+                    LONGEST_SLEEP
+                } else {
+                    PAUSE_AFTER_FAILURE.as_secs_f64()
+                };
+                let mut next = session.now.plus_seconds(pause);
                 for queue in &self.seen {
                     next = next.min(limits::next_room(session, queue)?.unwrap_or(next));
                 }
@@ -178,13 +186,27 @@ impl Worker {
         })
     }
 
-    fn claim_from(&self, queue: &str) -> Result<Vec<Claimed>, Failure> {
+    /// Claims from a queue; nothing for a while if that failed, so that the others go on.
+    fn claim_from(&mut self, queue: &str) -> Vec<Claimed> {
+        let failed_at = self.failed.get(queue);
+        if failed_at.is_some_and(|at| at.elapsed() < PAUSE_AFTER_FAILURE) {
+            return Vec::new();
+        }
+        self.failed.remove(queue);
+        self.try_claim_from(queue).unwrap_or_else(|failure| {
+            log!("pgflow sql: queue \"{queue}\": {failure}");
+            self.failed.insert(queue.to_owned(), Clock::now());
+            Vec::new()
+        })
+    }
+
+    fn try_claim_from(&self, queue: &str) -> Result<Vec<Claimed>, Failure> {
         let lane = Lane {
             queue,
             executor: Executor::Sql,
         };
         transaction::run(|| {
-            // A claim that is lost with the server is only a task that is claimed again.
+            // A claim that is lost with the server is only a task that is claimed again; but see `perform`.
             process::commit_without_waiting();
             door::act(|session| {
                 claimed::claim(session, lane, self.batch, sql_tasks::GRACE, &self.id)
@@ -219,6 +241,10 @@ impl Worker {
             task.task_index,
             task.attempt
         )));
+        if !self.paces.contains_key(&task.step_key()) {
+            // Whatever the handler does to the server, the attempt is to be burnt; later on it has shown what it does.
+            process::wait_for_disk();
+        }
         let spent = match (self.clean_up(task)).and_then(|()| sql_tasks::perform(tasks)) {
             Ok(spent) => spent,
             Err(failure) => {

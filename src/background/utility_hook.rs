@@ -1,8 +1,8 @@
 //! Commands that a background worker would be in the way of, or that make work for one.
 //!
-//! DROP DATABASE and ALTER DATABASE … RENAME refuse while anybody is connected. So the workers of that database are ended
-//! first, if the role may do what it asks for, and begun again when it is over. CREATE EXTENSION and CREATE DATABASE have
-//! the launcher look, too.
+//! DROP DATABASE, ALTER DATABASE … RENAME and SET TABLESPACE, and CREATE DATABASE … TEMPLATE refuse while anybody is
+//! connected to the database. So its workers are ended first, if the role may do what it asks for, and begun again when it
+//! is over. CREATE EXTENSION and CREATE DATABASE have the launcher look, too.
 
 use std::ffi::{CStr, c_char, c_int};
 use std::sync::atomic::Ordering;
@@ -53,9 +53,19 @@ unsafe extern "C-unwind" fn process_utility(
                     tell_launcher();
                 }
             }
-            pg_sys::NodeTag::T_CreateExtensionStmt | pg_sys::NodeTag::T_CreatedbStmt => {
+            pg_sys::NodeTag::T_AlterDatabaseStmt => {
+                let alter = node.cast::<pg_sys::AlterDatabaseStmt>();
+                if !option(c"tablespace", (*alter).options).is_null() {
+                    end_workers_of((*alter).dbname);
+                    tell_launcher();
+                }
+            }
+            pg_sys::NodeTag::T_CreatedbStmt => {
+                let create = node.cast::<pg_sys::CreatedbStmt>();
+                end_workers_of(option(c"template", (*create).options));
                 tell_launcher();
             }
+            pg_sys::NodeTag::T_CreateExtensionStmt => tell_launcher(),
             _ => {}
         }
         match NEXT {
@@ -83,6 +93,24 @@ unsafe extern "C-unwind" fn process_utility(
             ),
         }
     }
+}
+
+/// The name that an option of a command has, or null.
+unsafe fn option(name: &CStr, options: *mut pg_sys::List) -> *const c_char {
+    // SAFETY: the nodes that the grammar makes of options; a value that is no text is given none here.
+    unsafe {
+        for position in 0..pg_sys::list_length(options) {
+            let option = pg_sys::list_nth(options, position).cast::<pg_sys::DefElem>();
+            let value = (*option).arg;
+            if CStr::from_ptr((*option).defname) == name
+                && !value.is_null()
+                && (*value).type_ == pg_sys::NodeTag::T_String
+            {
+                return (*value.cast::<pg_sys::String>()).sval;
+            }
+        }
+    }
+    std::ptr::null()
 }
 
 /// Has the launcher look at all databases when the transaction is over, whether the command was carried out or not.

@@ -19,6 +19,7 @@ statements! {
     PUT_HTTP_SECRETS = "put_http_secrets.sql",
     DELETE_HTTP_SECRETS = "delete_http_secrets.sql",
     JSON_OF_TEXT = "json_of_text.sql",
+    HAND_OVER_TASKS = "hand_over_tasks.sql",
 }
 
 /// How many seconds the lease of a task outlasts its step's timeout: for its turn at its host, and for its answer.
@@ -65,13 +66,29 @@ pub fn call(task: &Claimed, id: u64) -> Result<Call> {
 /// Settles answered tasks. An accepted one stays as it is: its result comes from outside.
 pub fn settle(session: &Session, answered: &[(Claimed, Answer)]) -> Result<()> {
     let mut batch = Vec::with_capacity(answered.len());
+    let mut accepted = Vec::new();
     for (task, answer) in answered {
-        batch.extend(settlement(task, answer)?);
+        match settlement(task, answer)? {
+            Some(settlement) => batch.push(settlement),
+            None => accepted.push(task),
+        }
+    }
+    if !accepted.is_empty() {
+        hand_over(&accepted)?;
     }
     if batch.is_empty() {
         return Ok(());
     }
     settle::settle(session, &batch).map(drop)
+}
+
+/// Accepted tasks are their endpoint's, and no longer this process's: they stay leased when it ends.
+fn hand_over(tasks: &[&Claimed]) -> Result<()> {
+    let ids: Vec<_> = tasks.iter().map(|task| task.run_id).collect();
+    let leases: Vec<_> = tasks.iter().map(|task| task.lease).collect();
+    let slugs: Vec<_> = tasks.iter().map(|task| task.step().slug.clone()).collect();
+    let indexes: Vec<_> = tasks.iter().map(|task| task.task_index).collect();
+    HAND_OVER_TASKS.execute(&[&ids, &slugs, &indexes, &leases])
 }
 
 fn settlement(task: &Claimed, answer: &Answer) -> Result<Option<Settlement>> {
