@@ -7,7 +7,7 @@ The ordering of items is not stable, it is driven by a dependency graph.
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/lib.rs:30
+-- src/lib.rs:33
 -- bootstrap
 -- The two schemas of pgflow. Nothing in them is granted to PUBLIC.
 CREATE SCHEMA pgflow;
@@ -18,7 +18,7 @@ COMMENT ON SCHEMA pgflow_locks IS 'The advisory locks of pgflow: keys, the run l
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/lib.rs:31
+-- src/lib.rs:34
 -- requires:
 --   schema
 
@@ -31,12 +31,16 @@ CREATE TABLE pgflow.flows (
   description text,
   created_at  timestamptz NOT NULL,
   updated_at  timestamptz NOT NULL,
+  keep        interval,
   CONSTRAINT "a flow is known by its slug" PRIMARY KEY (flow_slug),
   CONSTRAINT "a version is 1 or more" CHECK (version >= 1)
 );
 COMMENT ON TABLE pgflow.flows IS 'One row for each flow.';
 COMMENT ON COLUMN pgflow.flows.version IS 'The latest version; new runs take it.';
 COMMENT ON COLUMN pgflow.flows.owner IS 'The role that made the flow; its members may change and delete it.';
+COMMENT ON COLUMN pgflow.flows.keep IS 'How long runs are kept after their end, see set_retention(); null for ever.';
+
+CREATE INDEX flows_with_retention ON pgflow.flows (flow_slug) WHERE keep IS NOT NULL;
 
 CREATE TABLE pgflow.flow_versions (
   flow_slug        text COLLATE "C" NOT NULL,
@@ -45,6 +49,7 @@ CREATE TABLE pgflow.flow_versions (
   base_delay       int NOT NULL,
   max_delay        int NOT NULL,
   timeout          int NOT NULL,
+  run_timeout      int,
   output_step_slug text COLLATE "C",
   executor         text NOT NULL,
   target           text,
@@ -54,12 +59,14 @@ CREATE TABLE pgflow.flow_versions (
   CONSTRAINT "a version is known by its flow and number" PRIMARY KEY (flow_slug, version),
   CONSTRAINT "a task is tried at least once" CHECK (max_attempts >= 1),
   CONSTRAINT "a delay is not negative" CHECK (base_delay >= 0 AND max_delay >= 0),
-  CONSTRAINT "a timeout is a second or more" CHECK (timeout >= 1)
+  CONSTRAINT "a timeout is a second or more" CHECK (timeout >= 1),
+  CONSTRAINT "a run has a second or more" CHECK (run_timeout >= 1)
 );
 COMMENT ON TABLE pgflow.flow_versions IS 'The versions of each flow, with all options that steer a run.';
 COMMENT ON COLUMN pgflow.flow_versions.base_delay IS 'Seconds before the second attempt; doubles with each further one.';
 COMMENT ON COLUMN pgflow.flow_versions.max_delay IS 'Seconds that a delay between attempts never exceeds, but for jitter.';
 COMMENT ON COLUMN pgflow.flow_versions.timeout IS 'Seconds for which a lease lasts when the claimer names no other time.';
+COMMENT ON COLUMN pgflow.flow_versions.run_timeout IS 'Seconds after which a run that has not ended fails; null for never.';
 COMMENT ON COLUMN pgflow.flow_versions.executor IS 'The executor that define_flow gave to steps without one of their own.';
 COMMENT ON COLUMN pgflow.flow_versions.target IS 'The target that define_flow gave to steps without one of their own.';
 COMMENT ON COLUMN pgflow.flow_versions.definition_id IS 'A random number, new with every change of the version: the same number means the same definition, in every session and for ever.';
@@ -121,7 +128,7 @@ COMMENT ON TABLE pgflow.gateway_roles IS 'The login roles of API gateways, whose
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/lib.rs:36
+-- src/lib.rs:39
 -- requires:
 --   definitions
 
@@ -152,6 +159,8 @@ CREATE TABLE pgflow.runs (
   definition_id     bigint NOT NULL,
   remaining_leaves  int NOT NULL,
   large             boolean NOT NULL,
+  parent_lease      bigint,
+  depth             int,
   CONSTRAINT "a run is known by its id" PRIMARY KEY (run_id),
   CONSTRAINT "a run has no more leaves to end than it has leaves" CHECK (remaining_leaves >= 0)
 ) WITH (fillfactor = 45);
@@ -163,8 +172,14 @@ COMMENT ON COLUMN pgflow.runs.start_at IS 'When the run may start; null for at o
 COMMENT ON COLUMN pgflow.runs.definition_id IS 'The definition that the run took, see flow_versions.';
 COMMENT ON COLUMN pgflow.runs.remaining_leaves IS 'How many steps without dependents have not ended.';
 COMMENT ON COLUMN pgflow.runs.large IS 'Whether its payload or an output is so large that an input built of them may exceed what jsonb can hold.';
+COMMENT ON COLUMN pgflow.runs.parent_step_slug IS 'The step of the parent that the run is a child of; null for a fork.';
+COMMENT ON COLUMN pgflow.runs.parent_lease IS 'The lease of the parent''s task that waits for this run; null when none does: the run is no child, or was retried when its parent had gone on.';
+COMMENT ON COLUMN pgflow.runs.depth IS 'How many runs a child is nested in; null for a run that is no child.';
 
 CREATE INDEX runs_by_flow ON pgflow.runs (flow_slug, run_id);
+-- Of columns that never change, and of children only.
+CREATE INDEX runs_by_parent ON pgflow.runs (parent_run_id, parent_step_slug, parent_task_index, run_id)
+  WHERE parent_step_slug IS NOT NULL;
 
 CREATE TABLE pgflow.idempotency_keys (
   run_id          uuid NOT NULL,
@@ -233,7 +248,7 @@ CREATE TABLE pgflow.live_tasks (
   step_slug        text COLLATE "C" NOT NULL,
   flow_slug        text COLLATE "C" NOT NULL,
   queue            text COLLATE "C" NOT NULL,
-  executor         text NOT NULL,
+  executor         "char" NOT NULL,
   item             jsonb,
   attempt          int NOT NULL,
   turn             bigint NOT NULL,
@@ -250,14 +265,15 @@ COMMENT ON COLUMN pgflow.live_tasks.first_attempt IS 'The attempt that opened th
 COMMENT ON COLUMN pgflow.live_tasks.rank IS 'The complement of the priority of the run (~priority): the highest priority comes first.';
 COMMENT ON COLUMN pgflow.live_tasks.turn IS 'The place in the queue within a rank: a start tag of start-time fair queueing.';
 COMMENT ON COLUMN pgflow.live_tasks.opens_run IS 'Whether the run was pending when this task was queued: a claim or settlement of it then turns the run to started.';
-COMMENT ON COLUMN pgflow.live_tasks.timeout IS 'Seconds for which a lease lasts when the claimer names no other time.';
+COMMENT ON COLUMN pgflow.live_tasks.timeout IS 'Seconds for which a lease lasts when the claimer names no other time; 0 for ever.';
+COMMENT ON COLUMN pgflow.live_tasks.executor IS 'The first letter of the executor of the step.';
 COMMENT ON COLUMN pgflow.live_tasks.item IS 'The element that a task of a map step works on.';
 
 -- Three walks of a claim: what is ready, what has fallen due, whose lease has run out. None of them meets a row of
 -- another kind.
-CREATE INDEX live_tasks_ready ON pgflow.live_tasks (queue, rank, turn, ready_at, step_index, task_index)
-  WHERE status = 'ready' AND executor = 'worker';
-CREATE INDEX live_tasks_due ON pgflow.live_tasks (queue, ready_at) WHERE status = 'delayed' AND executor = 'worker';
+CREATE INDEX live_tasks_ready ON pgflow.live_tasks (queue, executor, rank, turn, ready_at, step_index, task_index)
+  WHERE status = 'ready';
+CREATE INDEX live_tasks_due ON pgflow.live_tasks (queue, executor, ready_at) WHERE status = 'delayed';
 CREATE INDEX live_tasks_leased ON pgflow.live_tasks (queue, lease_expires_at) WHERE status = 'started';
 
 CREATE TYPE pgflow.claimed_task AS (
@@ -296,12 +312,760 @@ SELECT pg_catalog.pg_extension_config_dump('pgflow.live_tasks', '');
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/lib.rs:25
+-- src/lib.rs:49
+-- requires:
+--   runtime
+
+-- What holds tasks back, and who asks for them. A queue without a row here is neither limited nor paused, which is what
+-- nearly all of them are: the claim asks for the row with one look into an index.
+
+CREATE TABLE pgflow.queues (
+  queue               text COLLATE "C" NOT NULL,
+  is_paused           boolean NOT NULL DEFAULT false,
+  max_running         int,
+  max_running_per_key int,
+  max_started         int,
+  max_started_per_key int,
+  period              interval NOT NULL DEFAULT '1 minute',
+  claims              bigint NOT NULL DEFAULT 0,
+  awaits              text[],
+  CONSTRAINT "a queue is known by its name" PRIMARY KEY (queue),
+  CONSTRAINT "a limit is not negative"
+    CHECK (max_running >= 0 AND max_running_per_key >= 0 AND max_started >= 0 AND max_started_per_key >= 0),
+  CONSTRAINT "a period is longer than nothing" CHECK (period > '0')
+) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000);
+COMMENT ON TABLE pgflow.queues IS 'The queues that are limited or paused.';
+COMMENT ON COLUMN pgflow.queues.is_paused IS 'Whether nothing of the queue is handed out.';
+COMMENT ON COLUMN pgflow.queues.max_running IS 'How many tasks may be under way at once, of all executors together; null for any number.';
+COMMENT ON COLUMN pgflow.queues.max_running_per_key IS 'How many of them may belong to runs of one key.';
+COMMENT ON COLUMN pgflow.queues.max_started IS 'How many attempts may be started in any window as long as the period; null for any number.';
+COMMENT ON COLUMN pgflow.queues.max_started_per_key IS 'How many of them may belong to runs of one key.';
+COMMENT ON COLUMN pgflow.queues.period IS 'The length of the window in which starts are counted.';
+COMMENT ON COLUMN pgflow.queues.claims IS 'Changed by each claim of a limited queue, so that a claim that cannot see the one before it fails.';
+COMMENT ON COLUMN pgflow.queues.awaits IS 'The transactions that may have claimed before the queue had limits, as pg_locks names them, empty when nobody has looked for them yet; null when they have ended. Nothing is handed out until then.';
+
+CREATE TABLE pgflow.queue_starts (
+  queue      text COLLATE "C" NOT NULL,
+  started_at timestamptz NOT NULL,
+  key        text COLLATE "C" NOT NULL,
+  tasks      int NOT NULL,
+  CONSTRAINT "starts are known by queue, moment and key" PRIMARY KEY (queue, started_at, key),
+  CONSTRAINT "a start is a start of tasks" CHECK (tasks > 0)
+) WITH (autovacuum_vacuum_scale_factor = 0.1, autovacuum_vacuum_threshold = 500);
+COMMENT ON TABLE pgflow.queue_starts IS 'What claims started lately in queues whose starts are limited. Claims delete what is older than the period.';
+COMMENT ON COLUMN pgflow.queue_starts.key IS 'The key of the runs; empty for runs without one, and where starts are not counted by key.';
+COMMENT ON COLUMN pgflow.queue_starts.tasks IS 'How many tasks were started then.';
+
+CREATE TABLE pgflow.paused_flows (
+  flow_slug text COLLATE "C" NOT NULL,
+  paused_at timestamptz NOT NULL,
+  paused_by name NOT NULL,
+  CONSTRAINT "a flow is paused once" PRIMARY KEY (flow_slug)
+);
+COMMENT ON TABLE pgflow.paused_flows IS 'The flows whose tasks are not handed out.';
+COMMENT ON COLUMN pgflow.paused_flows.paused_by IS 'The role that paused the flow.';
+
+CREATE TABLE pgflow.workers (
+  worker_id     text COLLATE "C" NOT NULL,
+  queue         text COLLATE "C" NOT NULL,
+  executor      text NOT NULL,
+  started_at    timestamptz NOT NULL,
+  last_seen_at  timestamptz NOT NULL,
+  tasks_claimed bigint NOT NULL,
+  CONSTRAINT "a worker is known by its id in each queue" PRIMARY KEY (worker_id, queue)
+) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000);
+COMMENT ON TABLE pgflow.workers IS 'The heartbeats of workers: who has asked which queue for tasks within the last day. Not kept by pg_dump.';
+COMMENT ON COLUMN pgflow.workers.worker_id IS 'What the worker calls itself when it claims. One that gives no id, or one of more than 1,000 bytes, has no row.';
+COMMENT ON COLUMN pgflow.workers.executor IS 'Whose tasks it asked for last.';
+COMMENT ON COLUMN pgflow.workers.started_at IS 'When it was first seen.';
+COMMENT ON COLUMN pgflow.workers.last_seen_at IS 'When it last asked, to within ten seconds.';
+COMMENT ON COLUMN pgflow.workers.tasks_claimed IS 'About how many tasks it got: counted up with each heartbeat, and what was got since the last one is missing.';
+
+SELECT pg_catalog.pg_extension_config_dump('pgflow.queues', '');
+SELECT pg_catalog.pg_extension_config_dump('pgflow.queue_starts', '');
+SELECT pg_catalog.pg_extension_config_dump('pgflow.paused_flows', '');
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- src/lib.rs:63
+-- requires:
+--   queues
+
+-- How things are going, for those who watch. Each view says what it reads. They show to a role what it may read of the
+-- tables (security_invoker).
+
+CREATE VIEW pgflow.queue_stats WITH (security_invoker = true) AS
+SELECT coalesce(t.queue, q.queue) AS queue, t.executor,
+       coalesce(t.ready, 0) AS ready, coalesce(t.delayed, 0) AS delayed, coalesce(t.started, 0) AS started,
+       coalesce(t.expired_leases, 0) AS expired_leases, t.oldest_ready_at, t.next_due_at,
+       coalesce(q.is_paused, false) AS is_paused,
+       q.max_running, q.max_running_per_key, q.max_started, q.max_started_per_key,
+       CASE WHEN q.max_started IS NOT NULL OR q.max_started_per_key IS NOT NULL THEN q.period END AS period
+FROM (
+  SELECT l.queue,
+         CASE WHEN l.executor = 'w' THEN 'worker' WHEN l.executor = 's' THEN 'sql' WHEN l.executor = 'h' THEN 'http'
+              WHEN l.executor = 'f' THEN 'flow' WHEN l.executor = 'e' THEN 'external' WHEN l.executor = 't' THEN 'timer'
+              END AS executor,
+         pg_catalog.count(*) FILTER (WHERE l.status = 'ready') AS ready,
+         pg_catalog.count(*) FILTER (WHERE l.status = 'delayed') AS delayed,
+         pg_catalog.count(*) FILTER (WHERE l.status = 'started') AS started,
+         pg_catalog.count(*) FILTER (WHERE l.lease IS NOT NULL AND l.lease_expires_at <= pg_catalog.clock_timestamp()) AS expired_leases,
+         pg_catalog.min(l.ready_at) FILTER (WHERE l.status = 'ready') AS oldest_ready_at,
+         least(pg_catalog.min(l.ready_at) FILTER (WHERE l.status = 'delayed'),
+               pg_catalog.min(l.lease_expires_at) FILTER (WHERE l.executor = 't')) AS next_due_at
+  FROM pgflow.live_tasks l
+  GROUP BY l.queue, l.executor
+) t
+FULL JOIN pgflow.queues q ON q.queue = t.queue;
+COMMENT ON VIEW pgflow.queue_stats IS 'What waits and what is under way, a row for each queue and executor with live tasks, and one for each queue that is limited or paused. Reads all of live_tasks: about a millisecond for each thousand tasks.';
+COMMENT ON COLUMN pgflow.queue_stats.executor IS 'Who does these tasks; null for a queue that is limited or paused and has none.';
+COMMENT ON COLUMN pgflow.queue_stats.ready IS 'How many tasks may be handed out, were it not for limits and pauses.';
+COMMENT ON COLUMN pgflow.queue_stats.delayed IS 'How many tasks wait for a time, or have fallen due and were not asked for since.';
+COMMENT ON COLUMN pgflow.queue_stats.started IS 'How many tasks are under way; external and timer tasks are from the beginning.';
+COMMENT ON COLUMN pgflow.queue_stats.expired_leases IS 'How many of the started tasks have a lease that ran out and that nobody has taken up since.';
+COMMENT ON COLUMN pgflow.queue_stats.oldest_ready_at IS 'Since when the ready task that has waited longest could be handed out.';
+COMMENT ON COLUMN pgflow.queue_stats.next_due_at IS 'When the next delayed task or timer falls due, or did.';
+COMMENT ON COLUMN pgflow.queue_stats.is_paused IS 'Whether the queue is paused, see pause_queue. That of a flow is not shown here.';
+COMMENT ON COLUMN pgflow.queue_stats.max_running IS 'The limit of the whole queue, see limit_queue, in each of its rows.';
+COMMENT ON COLUMN pgflow.queue_stats.max_running_per_key IS 'The limit for the runs of one key.';
+COMMENT ON COLUMN pgflow.queue_stats.max_started IS 'The limit of starts within the period.';
+COMMENT ON COLUMN pgflow.queue_stats.max_started_per_key IS 'The limit of starts for the runs of one key.';
+COMMENT ON COLUMN pgflow.queue_stats.period IS 'The period in which starts are counted; null where they are not.';
+
+CREATE VIEW pgflow.worker_stats WITH (security_invoker = true) AS
+SELECT coalesce(w.worker_id, h.worker_id) AS worker_id,
+       coalesce(w.last_seen_at > pg_catalog.clock_timestamp() - interval '1 minute' OR h.lease_expires_at > pg_catalog.clock_timestamp(),
+                false) AS is_alive,
+       w.queues, w.started_at, w.last_seen_at, w.tasks_claimed,
+       coalesce(h.tasks, 0) AS tasks_held, h.queues AS queues_held, h.started_at AS oldest_held_at, h.lease_expires_at
+FROM (
+  SELECT s.worker_id, pg_catalog.array_agg(s.queue ORDER BY s.queue) AS queues, pg_catalog.min(s.started_at) AS started_at,
+         pg_catalog.max(s.last_seen_at) AS last_seen_at, pg_catalog.sum(s.tasks_claimed)::bigint AS tasks_claimed
+  FROM pgflow.workers s
+  GROUP BY s.worker_id
+) w
+FULL JOIN (
+  SELECT a.worker_id COLLATE "C" AS worker_id, pg_catalog.count(*) AS tasks, pg_catalog.array_agg(DISTINCT l.queue) AS queues,
+         pg_catalog.min(a.started_at) AS started_at, pg_catalog.max(l.lease_expires_at) AS lease_expires_at
+  FROM pgflow.live_tasks l
+  JOIN pgflow.step_tasks a ON a.run_id = l.run_id AND a.step_slug = l.step_slug AND a.task_index = l.task_index
+                              AND a.attempt = l.attempt
+  WHERE l.lease IS NOT NULL AND a.worker_id IS NOT NULL
+  GROUP BY a.worker_id COLLATE "C"
+) h ON h.worker_id = w.worker_id;
+COMMENT ON VIEW pgflow.worker_stats IS 'Who asks for tasks under a worker_id, within the last day, and who holds some. Reads all of live_tasks, and one attempt for each task that is leased.';
+COMMENT ON COLUMN pgflow.worker_stats.worker_id IS 'What the worker calls itself when it claims.';
+COMMENT ON COLUMN pgflow.worker_stats.is_alive IS 'Whether it was seen within the last minute, or holds a task whose lease has not run out: a busy worker does not ask.';
+COMMENT ON COLUMN pgflow.worker_stats.queues IS 'The queues that it has asked; null when it has a task and no heartbeat.';
+COMMENT ON COLUMN pgflow.worker_stats.started_at IS 'When it was first seen.';
+COMMENT ON COLUMN pgflow.worker_stats.last_seen_at IS 'When it last asked, to within ten seconds.';
+COMMENT ON COLUMN pgflow.worker_stats.tasks_claimed IS 'About how many tasks it got since it was first seen.';
+COMMENT ON COLUMN pgflow.worker_stats.tasks_held IS 'How many tasks it has under way, those included whose lease ran out.';
+COMMENT ON COLUMN pgflow.worker_stats.queues_held IS 'The queues of these tasks.';
+COMMENT ON COLUMN pgflow.worker_stats.oldest_held_at IS 'When it started the oldest of them.';
+COMMENT ON COLUMN pgflow.worker_stats.lease_expires_at IS 'When the last of their leases runs out.';
+
+CREATE VIEW pgflow.flow_stats WITH (security_invoker = true) AS
+SELECT f.flow_slug, f.version, p.paused_at,
+       coalesce(r.pending, 0) AS pending, coalesce(r.started, 0) AS started, coalesce(r.completed, 0) AS completed,
+       coalesce(r.failed, 0) AS failed, coalesce(r.cancelled, 0) AS cancelled,
+       coalesce(r.completed_lately, 0) AS completed_lately, coalesce(r.failed_lately, 0) AS failed_lately,
+       r.average_duration, r.p95_duration,
+       coalesce(a.attempts_lately, 0) AS attempts_lately, coalesce(a.attempts_failed_lately, 0) AS attempts_failed_lately,
+       coalesce(a.attempts_retried_lately, 0) AS attempts_retried_lately
+FROM pgflow.flows f
+LEFT JOIN pgflow.paused_flows p ON p.flow_slug = f.flow_slug
+LEFT JOIN (
+  SELECT r.flow_slug,
+         pg_catalog.count(*) FILTER (WHERE r.status = 'pending') AS pending,
+         pg_catalog.count(*) FILTER (WHERE r.status = 'started') AS started,
+         pg_catalog.count(*) FILTER (WHERE r.status = 'completed') AS completed,
+         pg_catalog.count(*) FILTER (WHERE r.status = 'failed') AS failed,
+         pg_catalog.count(*) FILTER (WHERE r.status = 'cancelled') AS cancelled,
+         pg_catalog.count(*) FILTER (WHERE r.status = 'completed' AND r.finished_at > n.day_ago) AS completed_lately,
+         pg_catalog.count(*) FILTER (WHERE r.status = 'failed' AND r.finished_at > n.day_ago) AS failed_lately,
+         pg_catalog.avg(r.finished_at - r.started_at)
+           FILTER (WHERE r.status = 'completed' AND r.finished_at > n.day_ago) AS average_duration,
+         pg_catalog.percentile_cont(0.95) WITHIN GROUP (ORDER BY r.finished_at - r.started_at)
+           FILTER (WHERE r.status = 'completed' AND r.finished_at > n.day_ago) AS p95_duration
+  FROM (SELECT pg_catalog.clock_timestamp() - interval '24 hours' AS day_ago) n
+  CROSS JOIN pgflow.runs r
+  GROUP BY r.flow_slug
+) r ON r.flow_slug = f.flow_slug
+LEFT JOIN (
+  SELECT t.flow_slug, pg_catalog.count(*) AS attempts_lately,
+         pg_catalog.count(*) FILTER (WHERE t.status IN ('failed', 'expired')) AS attempts_failed_lately,
+         pg_catalog.count(*) FILTER (WHERE t.attempt > 1) AS attempts_retried_lately
+  FROM pgflow.step_tasks t
+  -- The first 48 bits of a run's id are the milliseconds of its beginning.
+  WHERE t.run_id >= (SELECT pg_catalog.rpad(pg_catalog.lpad(pg_catalog.to_hex((extract(epoch FROM pg_catalog.clock_timestamp() - interval '24 hours') * 1000)::bigint),
+                                      12, '0'), 32, '0')::pg_catalog.uuid)
+  GROUP BY t.flow_slug
+) a ON a.flow_slug = f.flow_slug;
+COMMENT ON VIEW pgflow.flow_stats IS 'How the runs of each flow are doing. Reads all of runs, without payloads and outputs that are large, and the attempts of the runs made within 24 hours: a second for each million rows, so poll it once a minute, or not at all on a large system.';
+COMMENT ON COLUMN pgflow.flow_stats.flow_slug IS 'The flow.';
+COMMENT ON COLUMN pgflow.flow_stats.version IS 'Its latest version.';
+COMMENT ON COLUMN pgflow.flow_stats.paused_at IS 'When the flow was paused; null when it is not.';
+COMMENT ON COLUMN pgflow.flow_stats.pending IS 'How many runs have a start_at that lies ahead.';
+COMMENT ON COLUMN pgflow.flow_stats.started IS 'How many runs are under way.';
+COMMENT ON COLUMN pgflow.flow_stats.completed IS 'How many runs that are kept have completed.';
+COMMENT ON COLUMN pgflow.flow_stats.failed IS 'How many runs that are kept have failed.';
+COMMENT ON COLUMN pgflow.flow_stats.cancelled IS 'How many runs that are kept were cancelled.';
+COMMENT ON COLUMN pgflow.flow_stats.completed_lately IS 'How many runs completed within the last 24 hours.';
+COMMENT ON COLUMN pgflow.flow_stats.failed_lately IS 'How many runs failed within the last 24 hours.';
+COMMENT ON COLUMN pgflow.flow_stats.average_duration IS 'How long the runs took that completed within the last 24 hours, from their start.';
+COMMENT ON COLUMN pgflow.flow_stats.p95_duration IS 'How long 95 of 100 of them took at most.';
+COMMENT ON COLUMN pgflow.flow_stats.attempts_lately IS 'How many attempts the runs have that were made within the last 24 hours.';
+COMMENT ON COLUMN pgflow.flow_stats.attempts_failed_lately IS 'How many of these attempts failed or ran out of their lease.';
+COMMENT ON COLUMN pgflow.flow_stats.attempts_retried_lately IS 'How many of them were not the first at their task.';
+
+CREATE VIEW pgflow.run_timeline WITH (security_invoker = true) AS
+SELECT t.run_id, t.flow_slug, t.step_slug, t.task_index, t.attempt, t.status, t.worker_id,
+       t.queued_at, t.started_at, t.finished_at,
+       coalesce(t.started_at, t.finished_at, pg_catalog.clock_timestamp()) - t.queued_at AS waited,
+       CASE WHEN t.started_at IS NOT NULL THEN coalesce(t.finished_at, pg_catalog.clock_timestamp()) - t.started_at END AS took,
+       t.error_message
+FROM pgflow.step_tasks t;
+COMMENT ON VIEW pgflow.run_timeline IS 'Every attempt with its times, in no order. Asked for one run_id it reads the attempts of that run, else all of step_tasks.';
+COMMENT ON COLUMN pgflow.run_timeline.run_id IS 'The run.';
+COMMENT ON COLUMN pgflow.run_timeline.flow_slug IS 'The flow of the run.';
+COMMENT ON COLUMN pgflow.run_timeline.step_slug IS 'The step.';
+COMMENT ON COLUMN pgflow.run_timeline.task_index IS 'Which task of the step: 0 for a single step.';
+COMMENT ON COLUMN pgflow.run_timeline.attempt IS 'Which attempt at the task, from 1.';
+COMMENT ON COLUMN pgflow.run_timeline.status IS 'Where the attempt stands.';
+COMMENT ON COLUMN pgflow.run_timeline.worker_id IS 'Who claimed it, by its own words.';
+COMMENT ON COLUMN pgflow.run_timeline.queued_at IS 'When the attempt was made, delays and backoff ahead of it.';
+COMMENT ON COLUMN pgflow.run_timeline.started_at IS 'When it was claimed, the last time if it was released before; external and timer tasks begin at once.';
+COMMENT ON COLUMN pgflow.run_timeline.finished_at IS 'When it ended.';
+COMMENT ON COLUMN pgflow.run_timeline.waited IS 'How long it was queued, until now if it still is; delays are part of it.';
+COMMENT ON COLUMN pgflow.run_timeline.took IS 'How long it was under way, until now if it still is; null if it never was.';
+COMMENT ON COLUMN pgflow.run_timeline.error_message IS 'Why it failed.';
+
+CREATE VIEW pgflow.stuck_runs WITH (security_invoker = true) AS
+WITH clock AS MATERIALIZED (
+  SELECT pg_catalog.clock_timestamp() AS now
+), asked AS MATERIALIZED (
+  SELECT DISTINCT w.queue FROM pgflow.workers w, clock c WHERE w.last_seen_at > c.now - interval '1 minute'
+), tasks AS (
+  SELECT l.run_id, l.step_slug, l.queue, l.executor,
+         CASE WHEN l.executor = 'e' THEN l.ready_at
+              WHEN l.status = 'started' THEN l.lease_expires_at
+              ELSE greatest(l.ready_at, p.paused_at) END AS since,
+         -- The worst cause has the lowest number; null is none, as the task moves or will.
+         CASE WHEN l.executor = 'e' THEN 7
+              WHEN l.status = 'started' THEN CASE WHEN l.lease_expires_at < c.now - interval '1 minute' THEN 3 END
+              WHEN l.ready_at > c.now THEN NULL
+              WHEN p.flow_slug IS NOT NULL THEN 1
+              WHEN q.is_paused THEN 2
+              WHEN l.ready_at > c.now - interval '5 minutes' THEN NULL
+              WHEN l.executor = 'w' AND a.queue IS NULL THEN 4
+              WHEN q.queue IS NOT NULL THEN 5
+              ELSE 6 END AS cause
+  FROM clock c
+  CROSS JOIN pgflow.live_tasks l
+  LEFT JOIN pgflow.paused_flows p ON p.flow_slug = l.flow_slug
+  LEFT JOIN pgflow.queues q ON q.queue = l.queue
+  LEFT JOIN asked a ON a.queue = l.queue
+), causes AS (
+  SELECT DISTINCT ON (t.run_id) t.run_id, t.step_slug, t.queue, t.since, t.cause, t.executor
+  FROM tasks t
+  ORDER BY t.run_id, t.cause NULLS FIRST, t.since
+)
+SELECT r.run_id, r.flow_slug, r.status, r.key, r.created_at, coalesce(c.step_slug, m.step_slug) AS step_slug, c.queue, c.since,
+       CASE WHEN c.cause = 1 THEN 'the flow is paused'
+            WHEN c.cause = 2 THEN 'the queue is paused'
+            WHEN c.cause = 3 AND c.executor = 't' THEN 'the timer fell due and nobody has asked the queue for tasks since'
+            WHEN c.cause = 3 THEN 'the lease ran out and nobody has asked the queue for tasks since'
+            WHEN c.cause = 4 THEN 'no worker has asked the queue for tasks within a minute'
+            WHEN c.cause = 5 THEN 'the queue is limited'
+            WHEN c.cause = 6 AND c.executor = 'w' THEN 'the workers of the queue do not get to it'
+            WHEN c.cause = 6 THEN 'no background worker gets to it'
+            WHEN c.cause = 7 THEN 'the step waits to be completed from outside'
+            WHEN m.step_slug IS NOT NULL THEN 'the step waits to be started by hand'
+            ELSE 'nothing is left that could move it: see check_integrity()'
+            END AS reason
+FROM pgflow.runs r
+LEFT JOIN causes c ON c.run_id = r.run_id
+LEFT JOIN LATERAL (
+  SELECT s.step_slug FROM pgflow.step_states s
+  WHERE c.run_id IS NULL AND s.run_id = r.run_id AND s.status = 'pending' AND s.remaining_deps = 0
+  ORDER BY s.step_slug
+  LIMIT 1) m ON true
+WHERE r.status IN ('pending', 'started') AND (c.run_id IS NULL OR c.cause IS NOT NULL);
+COMMENT ON VIEW pgflow.stuck_runs IS 'Open runs that nobody moves, with the reason; a run of which any task is being worked on, waits for a time or has been ready for less than five minutes is not among them. Reads all of runs, without payloads and outputs that are large, and all of live_tasks: for looking, and for an alarm once a minute.';
+COMMENT ON COLUMN pgflow.stuck_runs.run_id IS 'The run.';
+COMMENT ON COLUMN pgflow.stuck_runs.flow_slug IS 'Its flow.';
+COMMENT ON COLUMN pgflow.stuck_runs.status IS 'Where the run stands: pending or started.';
+COMMENT ON COLUMN pgflow.stuck_runs.key IS 'The business key of the run.';
+COMMENT ON COLUMN pgflow.stuck_runs.created_at IS 'When the run was made.';
+COMMENT ON COLUMN pgflow.stuck_runs.step_slug IS 'The step that it is stuck at; the worst of them, if there are several.';
+COMMENT ON COLUMN pgflow.stuck_runs.queue IS 'The queue of that step; null for one that was not started.';
+COMMENT ON COLUMN pgflow.stuck_runs.since IS 'Since when: its task was ready, its lease had run out, or the flow was paused.';
+COMMENT ON COLUMN pgflow.stuck_runs.reason IS 'Why, as a sentence: a pause, a lease that ran out more than a minute ago, no worker, limits, workers that do not get to it, or a step that waits for complete_step or start_step.';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- src/lib.rs:52
+-- requires:
+--   runtime
+
+-- What the end of a run still has to do to other runs: to the task of its parent, and to its children.
+
+CREATE TABLE pgflow.errands (
+  run_id    uuid NOT NULL,
+  errand_id bigint NOT NULL,
+  kind      text NOT NULL,
+  due_at    timestamptz NOT NULL,
+  CONSTRAINT "an errand is known by its run and number" PRIMARY KEY (run_id, errand_id),
+  CONSTRAINT "an errand tells the parent or ends children" CHECK (kind IN ('tell_parent', 'end_children'))
+) WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_threshold = 200,
+        autovacuum_vacuum_cost_delay = 0);
+COMMENT ON TABLE pgflow.errands IS 'What could not be done at once when a run or a flow task ended, because a lock was not free: done by upkeep.';
+COMMENT ON COLUMN pgflow.errands.run_id IS 'The child that has ended (tell_parent), or the parent whose children nobody waits for any more (end_children). It may be gone.';
+COMMENT ON COLUMN pgflow.errands.errand_id IS 'A random number: two calls that leave the same errand do not wait for each other.';
+COMMENT ON COLUMN pgflow.errands.due_at IS 'When it is tried, or tried again.';
+
+CREATE INDEX errands_by_due_at ON pgflow.errands (due_at);
+
+SELECT pg_catalog.pg_extension_config_dump('pgflow.errands', '');
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- src/lib.rs:44
+-- requires:
+--   runtime
+
+-- What falls due by the clock and is no task: ticks of schedules, and the last moment of runs that have a run_timeout.
+
+CREATE TABLE pgflow.schedules (
+  name         text COLLATE "C" NOT NULL,
+  flow_slug    text COLLATE "C" NOT NULL,
+  cron         text NOT NULL,
+  payload      jsonb NOT NULL,
+  time_zone    text NOT NULL,
+  catch_up     text NOT NULL,
+  priority     int NOT NULL,
+  key          text,
+  owner        name NOT NULL,
+  created_at   timestamptz NOT NULL,
+  updated_at   timestamptz NOT NULL,
+  next_run_at  timestamptz,
+  last_tick_at timestamptz,
+  last_run_at  timestamptz,
+  last_run_id  uuid,
+  last_error   text,
+  CONSTRAINT "a schedule is known by its name" PRIMARY KEY (name),
+  CONSTRAINT "missed ticks start no run, one or all" CHECK (catch_up IN ('none', 'one', 'all'))
+);
+COMMENT ON TABLE pgflow.schedules IS 'One row for each schedule: which flow is run, and when.';
+COMMENT ON COLUMN pgflow.schedules.cron IS 'When it ticks: five fields, or six of which the first is seconds, or a nickname such as @hourly.';
+COMMENT ON COLUMN pgflow.schedules.time_zone IS 'The zone whose wall clock the cron expression is about.';
+COMMENT ON COLUMN pgflow.schedules.catch_up IS 'What becomes of ticks that were missed: none start a run, one does (the latest), or all do.';
+COMMENT ON COLUMN pgflow.schedules.owner IS 'The role that made the schedule, and that creates its runs; its members may replace and remove it.';
+COMMENT ON COLUMN pgflow.schedules.next_run_at IS 'The next tick; null when there is none.';
+COMMENT ON COLUMN pgflow.schedules.last_tick_at IS 'The last tick that was dealt with: it started a run, was skipped, or failed to start one.';
+COMMENT ON COLUMN pgflow.schedules.last_run_at IS 'When the last run was started.';
+COMMENT ON COLUMN pgflow.schedules.last_run_id IS 'The last run. It may have been pruned.';
+COMMENT ON COLUMN pgflow.schedules.last_error IS 'Why the last attempt to start a run failed; null when it succeeded.';
+
+CREATE INDEX schedules_by_next_run ON pgflow.schedules (next_run_at);
+
+CREATE TABLE pgflow.run_deadlines (
+  run_id uuid NOT NULL,
+  due_at timestamptz NOT NULL,
+  CONSTRAINT "a run has one deadline" PRIMARY KEY (run_id)
+);
+COMMENT ON TABLE pgflow.run_deadlines IS 'When runs of versions with a run_timeout fail. The row of a run that ended in time goes when it falls due, or with the run.';
+
+CREATE INDEX run_deadlines_by_due ON pgflow.run_deadlines (due_at);
+
+SELECT pg_catalog.pg_extension_config_dump('pgflow.schedules', '');
+SELECT pg_catalog.pg_extension_config_dump('pgflow.run_deadlines', '');
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- src/lib.rs:50
+-- requires:
+--   runtime
+
+-- What requests of executor http are signed with. Nobody reads it but the owner of the extension.
+
+CREATE TABLE pgflow.http_secrets (
+  flow_slug  text COLLATE "C" NOT NULL,
+  secrets    text[] NOT NULL,
+  updated_at timestamptz NOT NULL,
+  CONSTRAINT "a flow has one list of secrets" PRIMARY KEY (flow_slug)
+);
+COMMENT ON TABLE pgflow.http_secrets IS 'The secrets that requests of executor http are signed with, for each flow.';
+COMMENT ON COLUMN pgflow.http_secrets.flow_slug IS 'The flow; empty for all flows that have no secrets of their own.';
+COMMENT ON COLUMN pgflow.http_secrets.secrets IS 'Secrets of the form whsec_…: one, or more while one is being replaced. A request has a signature by each.';
+
+SELECT pg_catalog.pg_extension_config_dump('pgflow.http_secrets', '');
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- src/lib.rs:51
+-- requires:
+--   runtime
+
+-- Events, and the steps that wait for one.
+
+CREATE TABLE pgflow.events (
+  event_id  bigint NOT NULL GENERATED BY DEFAULT AS IDENTITY,
+  event_key bigint NOT NULL,
+  name      text COLLATE "C" NOT NULL,
+  key       text COLLATE "C",
+  payload   jsonb NOT NULL,
+  sent_at   timestamptz NOT NULL,
+  sent_by   name NOT NULL,
+  sent_for  text,
+  taken_at  timestamptz,
+  is_open   boolean NOT NULL,
+  CONSTRAINT "an event is known by its number" PRIMARY KEY (event_id),
+  CONSTRAINT "an event that is still handed out has been taken" CHECK (taken_at IS NOT NULL OR NOT is_open)
+);
+COMMENT ON TABLE pgflow.events IS 'The events that were sent, kept for as long as pgflow.event_retention says.';
+COMMENT ON SEQUENCE pgflow.events_event_id_seq IS 'The numbers of events.';
+COMMENT ON COLUMN pgflow.events.event_id IS 'Of two events with the same name and key, the one that was sent first has the lower number.';
+COMMENT ON COLUMN pgflow.events.event_key IS 'A hash of name and key: the key of the event''s advisory lock, and what the event is found by.';
+COMMENT ON COLUMN pgflow.events.key IS 'The key of the runs that it is for; null for those that have none.';
+COMMENT ON COLUMN pgflow.events.payload IS 'The output of the steps that take it.';
+COMMENT ON COLUMN pgflow.events.sent_by IS 'The role in force when send_event was called.';
+COMMENT ON COLUMN pgflow.events.sent_for IS 'The sub claim of the request, when an API gateway of gateway_roles made it.';
+COMMENT ON COLUMN pgflow.events.taken_at IS 'When the first step took it; runs that were created later do not get it.';
+COMMENT ON COLUMN pgflow.events.is_open IS 'Whether more runs waited for it than one call may lock, and some may not have it yet.';
+
+-- A step that begins to wait looks for the first event that nobody took, and for the first one taken since its run exists.
+CREATE INDEX events_not_taken ON pgflow.events (event_key, event_id) WHERE taken_at IS NULL;
+CREATE INDEX events_taken ON pgflow.events (event_key, taken_at, event_id) WHERE taken_at IS NOT NULL;
+CREATE INDEX events_open ON pgflow.events (event_id) WHERE is_open;
+
+CREATE TABLE pgflow.event_waiters (
+  run_id       uuid NOT NULL,
+  step_slug    text COLLATE "C" NOT NULL,
+  task_index   int NOT NULL,
+  event_key    bigint NOT NULL,
+  name         text COLLATE "C" NOT NULL,
+  key          text COLLATE "C",
+  times_out_at timestamptz NOT NULL,
+  CONSTRAINT "a task waits for one event" PRIMARY KEY (run_id, step_slug, task_index)
+);
+COMMENT ON TABLE pgflow.event_waiters IS 'The live tasks of external steps with a target, and the event that each waits for.';
+COMMENT ON COLUMN pgflow.event_waiters.event_key IS 'The hash of name and key, see events.';
+COMMENT ON COLUMN pgflow.event_waiters.key IS 'The key of the run.';
+COMMENT ON COLUMN pgflow.event_waiters.times_out_at IS 'When the step times out, infinity for never. The lease of the live task ends before that when a sweep has to look for the event again.';
+
+CREATE INDEX event_waiters_by_event ON pgflow.event_waiters (event_key, run_id, step_slug, task_index);
+
+SELECT pg_catalog.pg_extension_config_dump('pgflow.events', '');
+SELECT pg_catalog.pg_extension_config_dump('pgflow.events_event_id_seq', '');
+SELECT pg_catalog.pg_extension_config_dump('pgflow.event_waiters', '');
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- src/lib.rs:28
 CREATE SCHEMA IF NOT EXISTS pgflow; /* pgflow::pgflow */
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/api/define.rs:56
+-- src/api/run.rs:152
+-- pgflow::api::run::retry_run
+CREATE  FUNCTION pgflow."retry_run"(
+	"run_id" uuid /* Option < RunId > */
+) RETURNS pgflow.runs /* Composite < RunRow > */
+
+SET search_path TO pg_catalog, pg_temp
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'retry_run_wrapper';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- src/api/run.rs:103
+-- pgflow::api::run::complete_step
+CREATE  FUNCTION pgflow."complete_step"(
+	"run_id" uuid, /* Option < RunId > */
+	"step_slug" TEXT, /* Option < & str > */
+	"output" jsonb DEFAULT NULL /* Option < Json > */
+) RETURNS pgflow.task_receipt /* Composite < TaskReceipt > */
+
+SET search_path TO pg_catalog, pg_temp
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'complete_step_wrapper';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- src/api/define.rs:111
+-- pgflow::api::define::define_flow
+CREATE  FUNCTION pgflow."define_flow"(
+	"definition" jsonb /* Option < Json > */
+) RETURNS TABLE (
+	"flow_slug" TEXT,  /* String */
+	"version" INT,  /* i32 */
+	"changed" bool  /* bool */
+)
+
+SET search_path TO pg_catalog, pg_temp
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'define_flow_wrapper';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- src/api/work.rs:18
+-- pgflow::api::work::claim_step_tasks
+CREATE  FUNCTION pgflow."claim_step_tasks"(
+	"queue" TEXT, /* Option < & str > */
+	"max_tasks" INT DEFAULT 10, /* Option < i32 > */
+	"lease_seconds" INT DEFAULT NULL, /* Option < i32 > */
+	"worker_id" TEXT DEFAULT NULL /* Option < & str > */
+) RETURNS SETOF pgflow.claimed_task /* Rows < ClaimedTask > */
+
+SET search_path TO pg_catalog, pg_temp
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'claim_step_tasks_wrapper';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- src/api/queues.rs:43
+-- pgflow::api::queues::resume_queue
+CREATE  FUNCTION pgflow."resume_queue"(
+	"queue" TEXT /* Option < & str > */
+) RETURNS void
+
+SET search_path TO pg_catalog, pg_temp
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'resume_queue_wrapper';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- src/api/work.rs:116
+-- pgflow::api::work::settle_and_claim
+CREATE  FUNCTION pgflow."settle_and_claim"(
+	"results" jsonb, /* Option < Json > */
+	"queue" TEXT, /* Option < & str > */
+	"max_tasks" INT DEFAULT 10, /* Option < i32 > */
+	"lease_seconds" INT DEFAULT NULL, /* Option < i32 > */
+	"worker_id" TEXT DEFAULT NULL /* Option < & str > */
+) RETURNS SETOF pgflow.claimed_task /* Rows < ClaimedTask > */
+
+SET search_path TO pg_catalog, pg_temp
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'settle_and_claim_wrapper';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- src/api/work.rs:106
+-- pgflow::api::work::settle_step_tasks
+CREATE  FUNCTION pgflow."settle_step_tasks"(
+	"results" jsonb /* Option < Json > */
+) RETURNS SETOF pgflow.task_receipt /* Rows < TaskReceipt > */
+
+SET search_path TO pg_catalog, pg_temp
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'settle_step_tasks_wrapper';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- src/api/run.rs:139
+-- pgflow::api::run::cancel_run
+CREATE  FUNCTION pgflow."cancel_run"(
+	"run_id" uuid, /* Option < RunId > */
+	"reason" TEXT DEFAULT NULL /* Option < & str > */
+) RETURNS pgflow.runs /* Composite < RunRow > */
+
+SET search_path TO pg_catalog, pg_temp
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'cancel_run_wrapper';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- src/api/work.rs:74
+-- pgflow::api::work::extend_step_task
+CREATE  FUNCTION pgflow."extend_step_task"(
+	"run_id" uuid, /* Option < RunId > */
+	"step_slug" TEXT, /* Option < & str > */
+	"task_index" INT DEFAULT 0, /* Option < i32 > */
+	"lease" bigint DEFAULT NULL, /* Option < i64 > */
+	"lease_seconds" INT DEFAULT NULL /* Option < i32 > */
+) RETURNS pgflow.task_receipt /* Composite < TaskReceipt > */
+
+SET search_path TO pg_catalog, pg_temp
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'extend_step_task_wrapper';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- src/api/run.rs:15
+-- pgflow::api::run::run_flow
+CREATE  FUNCTION pgflow."run_flow"(
+	"flow_slug" TEXT, /* Option < & str > */
+	"payload" jsonb DEFAULT '{}', /* Option < Json > */
+	"idempotency_key" TEXT DEFAULT NULL, /* Option < & str > */
+	"priority" INT DEFAULT 0, /* Option < i32 > */
+	"start_at" timestamp with time zone DEFAULT NULL, /* Option < Instant > */
+	"key" TEXT DEFAULT NULL /* Option < & str > */
+) RETURNS uuid /* RunId */
+
+SET search_path TO pg_catalog, pg_temp
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'run_flow_wrapper';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- src/api/run.rs:90
+-- pgflow::api::run::start_step
+CREATE  FUNCTION pgflow."start_step"(
+	"run_id" uuid, /* Option < RunId > */
+	"step_slug" TEXT /* Option < & str > */
+) RETURNS pgflow.step_states /* Composite < StepStateRow > */
+
+SET search_path TO pg_catalog, pg_temp
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'start_step_wrapper';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- src/api/define.rs:21
+-- pgflow::api::define::create_flow
+CREATE  FUNCTION pgflow."create_flow"(
+	"flow_slug" TEXT, /* Option < & str > */
+	"max_attempts" INT DEFAULT 3, /* Option < i32 > */
+	"base_delay" INT DEFAULT 5, /* Option < i32 > */
+	"timeout" INT DEFAULT 60, /* Option < i32 > */
+	"max_delay" INT DEFAULT 3600, /* Option < i32 > */
+	"output_step_slug" TEXT DEFAULT NULL, /* Option < String > */
+	"description" TEXT DEFAULT NULL /* Option < & str > */
+) RETURNS pgflow.flows /* Composite < FlowRow > */
+
+SET search_path TO pg_catalog, pg_temp
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'create_flow_wrapper';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- src/api/schedule.rs:16
+-- pgflow::api::schedule::schedule_flow
+CREATE  FUNCTION pgflow."schedule_flow"(
+	"name" TEXT, /* Option < & str > */
+	"flow_slug" TEXT, /* Option < & str > */
+	"cron" TEXT, /* Option < & str > */
+	"payload" jsonb DEFAULT '{}', /* Option < Json > */
+	"time_zone" TEXT DEFAULT 'UTC', /* Option < & str > */
+	"catch_up" TEXT DEFAULT 'none', /* Option < & str > */
+	"priority" INT DEFAULT 0, /* Option < i32 > */
+	"key" TEXT DEFAULT NULL /* Option < & str > */
+) RETURNS pgflow.schedules /* Composite < ScheduleRow > */
+
+SET search_path TO pg_catalog, pg_temp
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'schedule_flow_wrapper';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- src/api/queues.rs:36
+-- pgflow::api::queues::pause_queue
+CREATE  FUNCTION pgflow."pause_queue"(
+	"queue" TEXT /* Option < & str > */
+) RETURNS void
+
+SET search_path TO pg_catalog, pg_temp
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'pause_queue_wrapper';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- src/api/observe.rs:18
+-- pgflow::api::observe::check_integrity
+CREATE  FUNCTION pgflow."check_integrity"() RETURNS TABLE (
+	"run_id" uuid,  /* Option < RunId > */
+	"problem" TEXT  /* String */
+)
+STRICT STABLE 
+SET search_path TO pg_catalog, pg_temp
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'check_integrity_wrapper';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- src/api/define.rs:135
+-- pgflow::api::define::delete_flow
+CREATE  FUNCTION pgflow."delete_flow"(
+	"flow_slug" TEXT, /* Option < & str > */
+	"with_runs" bool DEFAULT false /* Option < bool > */
+) RETURNS void
+
+SET search_path TO pg_catalog, pg_temp
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'delete_flow_wrapper';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- src/api/run.rs:121
+-- pgflow::api::run::send_event
+CREATE  FUNCTION pgflow."send_event"(
+	"name" TEXT, /* Option < & str > */
+	"payload" jsonb DEFAULT 'null', /* Option < Json > */
+	"key" TEXT DEFAULT NULL /* Option < & str > */
+) RETURNS bigint /* i64 */
+
+SET search_path TO pg_catalog, pg_temp
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'send_event_wrapper';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- src/api/observe.rs:11
+-- pgflow::api::observe::get_run
+CREATE  FUNCTION pgflow."get_run"(
+	"run_id" uuid /* Option < RunId > */
+) RETURNS jsonb /* Json */
+STABLE 
+SET search_path TO pg_catalog, pg_temp
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'get_run_wrapper';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- src/api/define.rs:160
+-- pgflow::api::define::flow_graph
+CREATE  FUNCTION pgflow."flow_graph"(
+	"flow_slug" TEXT, /* Option < & str > */
+	"version" INT DEFAULT NULL /* Option < i32 > */
+) RETURNS jsonb /* Json */
+STABLE 
+SET search_path TO pg_catalog, pg_temp
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'flow_graph_wrapper';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- src/api/queues.rs:50
+-- pgflow::api::queues::pause_flow
+CREATE  FUNCTION pgflow."pause_flow"(
+	"flow_slug" TEXT /* Option < & str > */
+) RETURNS void
+
+SET search_path TO pg_catalog, pg_temp
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'pause_flow_wrapper';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- src/api/run.rs:45
+-- pgflow::api::run::run_flows
+CREATE  FUNCTION pgflow."run_flows"(
+	"flow_slug" TEXT, /* Option < & str > */
+	"payloads" jsonb[], /* Option < JsonArray > */
+	"idempotency_keys" TEXT[] DEFAULT NULL, /* :: std :: option :: Option < Vec < Option < String > > > */
+	"priority" INT DEFAULT 0 /* Option < i32 > */
+) RETURNS SETOF uuid /* RunId */
+
+SET search_path TO pg_catalog, pg_temp
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'run_flows_wrapper';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- src/api/define.rs:58
 -- pgflow::api::define::add_step
 CREATE  FUNCTION pgflow."add_step"(
 	"flow_slug" TEXT, /* Option < & str > */
@@ -329,49 +1093,7 @@ AS 'MODULE_PATHNAME', 'add_step_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/api/run.rs:15
--- pgflow::api::run::run_flow
-CREATE  FUNCTION pgflow."run_flow"(
-	"flow_slug" TEXT, /* Option < & str > */
-	"payload" jsonb DEFAULT '{}', /* Option < Json > */
-	"idempotency_key" TEXT DEFAULT NULL, /* Option < & str > */
-	"priority" INT DEFAULT 0, /* Option < i32 > */
-	"start_at" timestamp with time zone DEFAULT NULL, /* Option < Instant > */
-	"key" TEXT DEFAULT NULL /* Option < & str > */
-) RETURNS uuid /* RunId */
-
-SET search_path TO pg_catalog, pg_temp
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'run_flow_wrapper';
-/* </end connected objects> */
-
-/* <begin connected objects> */
--- src/api/work.rs:105
--- pgflow::api::work::settle_step_tasks
-CREATE  FUNCTION pgflow."settle_step_tasks"(
-	"results" jsonb /* Option < Json > */
-) RETURNS SETOF pgflow.task_receipt /* Composite < TaskReceipt > */
-
-SET search_path TO pg_catalog, pg_temp
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'settle_step_tasks_wrapper';
-/* </end connected objects> */
-
-/* <begin connected objects> */
--- src/api/observe.rs:18
--- pgflow::api::observe::check_integrity
-CREATE  FUNCTION pgflow."check_integrity"() RETURNS TABLE (
-	"run_id" uuid,  /* Option < RunId > */
-	"problem" TEXT  /* String */
-)
-STRICT STABLE 
-SET search_path TO pg_catalog, pg_temp
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'check_integrity_wrapper';
-/* </end connected objects> */
-
-/* <begin connected objects> */
--- src/api/work.rs:50
+-- src/api/work.rs:51
 -- pgflow::api::work::fail_step_task
 CREATE  FUNCTION pgflow."fail_step_task"(
 	"run_id" uuid, /* Option < RunId > */
@@ -389,93 +1111,7 @@ AS 'MODULE_PATHNAME', 'fail_step_task_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/api/run.rs:117
--- pgflow::api::run::cancel_run
-CREATE  FUNCTION pgflow."cancel_run"(
-	"run_id" uuid, /* Option < RunId > */
-	"reason" TEXT DEFAULT NULL /* Option < & str > */
-) RETURNS pgflow.runs /* Composite < RunRow > */
-
-SET search_path TO pg_catalog, pg_temp
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'cancel_run_wrapper';
-/* </end connected objects> */
-
-/* <begin connected objects> */
--- src/api/define.rs:109
--- pgflow::api::define::define_flow
-CREATE  FUNCTION pgflow."define_flow"(
-	"definition" jsonb /* Option < Json > */
-) RETURNS TABLE (
-	"flow_slug" TEXT,  /* String */
-	"version" INT,  /* i32 */
-	"changed" bool  /* bool */
-)
-
-SET search_path TO pg_catalog, pg_temp
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'define_flow_wrapper';
-/* </end connected objects> */
-
-/* <begin connected objects> */
--- src/api/work.rs:90
--- pgflow::api::work::release_step_task
-CREATE  FUNCTION pgflow."release_step_task"(
-	"run_id" uuid, /* Option < RunId > */
-	"step_slug" TEXT, /* Option < & str > */
-	"task_index" INT DEFAULT 0, /* Option < i32 > */
-	"lease" bigint DEFAULT NULL /* Option < i64 > */
-) RETURNS pgflow.task_receipt /* Composite < TaskReceipt > */
-
-SET search_path TO pg_catalog, pg_temp
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'release_step_task_wrapper';
-/* </end connected objects> */
-
-/* <begin connected objects> */
--- src/api/work.rs:17
--- pgflow::api::work::claim_step_tasks
-CREATE  FUNCTION pgflow."claim_step_tasks"(
-	"queue" TEXT, /* Option < & str > */
-	"max_tasks" INT DEFAULT 10, /* Option < i32 > */
-	"lease_seconds" INT DEFAULT NULL, /* Option < i32 > */
-	"worker_id" TEXT DEFAULT NULL /* Option < & str > */
-) RETURNS SETOF pgflow.claimed_task /* Composite < ClaimedTask > */
-
-SET search_path TO pg_catalog, pg_temp
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'claim_step_tasks_wrapper';
-/* </end connected objects> */
-
-/* <begin connected objects> */
--- src/api/run.rs:130
--- pgflow::api::run::retry_run
-CREATE  FUNCTION pgflow."retry_run"(
-	"run_id" uuid /* Option < RunId > */
-) RETURNS pgflow.runs /* Composite < RunRow > */
-
-SET search_path TO pg_catalog, pg_temp
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'retry_run_wrapper';
-/* </end connected objects> */
-
-/* <begin connected objects> */
--- src/api/run.rs:43
--- pgflow::api::run::run_flows
-CREATE  FUNCTION pgflow."run_flows"(
-	"flow_slug" TEXT, /* Option < & str > */
-	"payloads" jsonb[], /* Option < JsonArray > */
-	"idempotency_keys" TEXT[] DEFAULT NULL, /* :: std :: option :: Option < Vec < Option < String > > > */
-	"priority" INT DEFAULT 0 /* Option < i32 > */
-) RETURNS SETOF uuid /* RunId */
-
-SET search_path TO pg_catalog, pg_temp
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'run_flows_wrapper';
-/* </end connected objects> */
-
-/* <begin connected objects> */
--- src/api/run.rs:137
+-- src/api/run.rs:159
 -- pgflow::api::run::fork_run
 CREATE  FUNCTION pgflow."fork_run"(
 	"run_id" uuid, /* Option < RunId > */
@@ -489,52 +1125,24 @@ AS 'MODULE_PATHNAME', 'fork_run_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/api/operate.rs:11
--- pgflow::api::operate::prune_runs
-CREATE  FUNCTION pgflow."prune_runs"(
-	"older_than" interval, /* Option < Interval > */
-	"max_runs" INT DEFAULT 10000 /* Option < i32 > */
-) RETURNS bigint /* i64 */
+-- src/api/queues.rs:13
+-- pgflow::api::queues::limit_queue
+CREATE  FUNCTION pgflow."limit_queue"(
+	"queue" TEXT, /* Option < & str > */
+	"max_running" INT DEFAULT NULL, /* Option < i32 > */
+	"max_started" INT DEFAULT NULL, /* Option < i32 > */
+	"period" interval DEFAULT '1 minute', /* Option < Interval > */
+	"max_running_per_key" INT DEFAULT NULL, /* Option < i32 > */
+	"max_started_per_key" INT DEFAULT NULL /* Option < i32 > */
+) RETURNS pgflow.queues /* Composite < QueueRow > */
 
 SET search_path TO pg_catalog, pg_temp
 LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'prune_runs_wrapper';
+AS 'MODULE_PATHNAME', 'limit_queue_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/api/define.rs:19
--- pgflow::api::define::create_flow
-CREATE  FUNCTION pgflow."create_flow"(
-	"flow_slug" TEXT, /* Option < & str > */
-	"max_attempts" INT DEFAULT 3, /* Option < i32 > */
-	"base_delay" INT DEFAULT 5, /* Option < i32 > */
-	"timeout" INT DEFAULT 60, /* Option < i32 > */
-	"max_delay" INT DEFAULT 3600, /* Option < i32 > */
-	"output_step_slug" TEXT DEFAULT NULL, /* Option < String > */
-	"description" TEXT DEFAULT NULL /* Option < & str > */
-) RETURNS pgflow.flows /* Composite < FlowRow > */
-
-SET search_path TO pg_catalog, pg_temp
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'create_flow_wrapper';
-/* </end connected objects> */
-
-/* <begin connected objects> */
--- src/api/run.rs:99
--- pgflow::api::run::complete_step
-CREATE  FUNCTION pgflow."complete_step"(
-	"run_id" uuid, /* Option < RunId > */
-	"step_slug" TEXT, /* Option < & str > */
-	"output" jsonb DEFAULT NULL /* Option < Json > */
-) RETURNS pgflow.task_receipt /* Composite < TaskReceipt > */
-
-SET search_path TO pg_catalog, pg_temp
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'complete_step_wrapper';
-/* </end connected objects> */
-
-/* <begin connected objects> */
--- src/api/work.rs:34
+-- src/api/work.rs:35
 -- pgflow::api::work::complete_step_task
 CREATE  FUNCTION pgflow."complete_step_task"(
 	"run_id" uuid, /* Option < RunId > */
@@ -550,90 +1158,105 @@ AS 'MODULE_PATHNAME', 'complete_step_task_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/api/define.rs:133
--- pgflow::api::define::delete_flow
-CREATE  FUNCTION pgflow."delete_flow"(
-	"flow_slug" TEXT, /* Option < & str > */
-	"with_runs" bool DEFAULT false /* Option < bool > */
+-- src/api/operate.rs:12
+-- pgflow::api::operate::prune_runs
+CREATE  FUNCTION pgflow."prune_runs"(
+	"older_than" interval, /* Option < Interval > */
+	"max_runs" INT DEFAULT 10000 /* Option < i32 > */
+) RETURNS bigint /* i64 */
+
+SET search_path TO pg_catalog, pg_temp
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'prune_runs_wrapper';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- src/api/queues.rs:57
+-- pgflow::api::queues::resume_flow
+CREATE  FUNCTION pgflow."resume_flow"(
+	"flow_slug" TEXT /* Option < & str > */
 ) RETURNS void
 
 SET search_path TO pg_catalog, pg_temp
 LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'delete_flow_wrapper';
+AS 'MODULE_PATHNAME', 'resume_flow_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/api/work.rs:115
--- pgflow::api::work::settle_and_claim
-CREATE  FUNCTION pgflow."settle_and_claim"(
-	"results" jsonb, /* Option < Json > */
-	"queue" TEXT, /* Option < & str > */
-	"max_tasks" INT DEFAULT 10, /* Option < i32 > */
-	"lease_seconds" INT DEFAULT NULL, /* Option < i32 > */
-	"worker_id" TEXT DEFAULT NULL /* Option < & str > */
-) RETURNS SETOF pgflow.claimed_task /* Composite < ClaimedTask > */
+-- src/api/operate.rs:22
+-- pgflow::api::operate::set_retention
+CREATE  FUNCTION pgflow."set_retention"(
+	"flow_slug" TEXT, /* Option < & str > */
+	"keep" interval /* Option < Interval > */
+) RETURNS void
 
 SET search_path TO pg_catalog, pg_temp
 LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'settle_and_claim_wrapper';
+AS 'MODULE_PATHNAME', 'set_retention_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/api/work.rs:73
--- pgflow::api::work::extend_step_task
-CREATE  FUNCTION pgflow."extend_step_task"(
+-- src/api/schedule.rs:45
+-- pgflow::api::schedule::unschedule_flow
+CREATE  FUNCTION pgflow."unschedule_flow"(
+	"name" TEXT /* Option < & str > */
+) RETURNS void
+
+SET search_path TO pg_catalog, pg_temp
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'unschedule_flow_wrapper';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- src/api/operate.rs:36
+-- pgflow::api::operate::start_background
+CREATE  FUNCTION pgflow."start_background"() RETURNS void
+STRICT 
+SET search_path TO pg_catalog, pg_temp
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'start_background_wrapper';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- src/api/operate.rs:29
+-- pgflow::api::operate::run_upkeep
+CREATE  FUNCTION pgflow."run_upkeep"() RETURNS timestamp with time zone /* Option < Instant > */
+STRICT 
+SET search_path TO pg_catalog, pg_temp
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'run_upkeep_wrapper';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- src/api/work.rs:91
+-- pgflow::api::work::release_step_task
+CREATE  FUNCTION pgflow."release_step_task"(
 	"run_id" uuid, /* Option < RunId > */
 	"step_slug" TEXT, /* Option < & str > */
 	"task_index" INT DEFAULT 0, /* Option < i32 > */
-	"lease" bigint DEFAULT NULL, /* Option < i64 > */
-	"lease_seconds" INT DEFAULT NULL /* Option < i32 > */
+	"lease" bigint DEFAULT NULL /* Option < i64 > */
 ) RETURNS pgflow.task_receipt /* Composite < TaskReceipt > */
 
 SET search_path TO pg_catalog, pg_temp
 LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'extend_step_task_wrapper';
+AS 'MODULE_PATHNAME', 'release_step_task_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/api/observe.rs:11
--- pgflow::api::observe::get_run
-CREATE  FUNCTION pgflow."get_run"(
-	"run_id" uuid /* Option < RunId > */
-) RETURNS jsonb /* Json */
-STABLE 
-SET search_path TO pg_catalog, pg_temp
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'get_run_wrapper';
-/* </end connected objects> */
-
-/* <begin connected objects> */
--- src/api/define.rs:144
--- pgflow::api::define::flow_graph
-CREATE  FUNCTION pgflow."flow_graph"(
-	"flow_slug" TEXT, /* Option < & str > */
-	"version" INT DEFAULT NULL /* Option < i32 > */
-) RETURNS jsonb /* Json */
-STABLE 
-SET search_path TO pg_catalog, pg_temp
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'flow_graph_wrapper';
-/* </end connected objects> */
-
-/* <begin connected objects> */
--- src/api/run.rs:86
--- pgflow::api::run::start_step
-CREATE  FUNCTION pgflow."start_step"(
-	"run_id" uuid, /* Option < RunId > */
-	"step_slug" TEXT /* Option < & str > */
-) RETURNS pgflow.step_states /* Composite < StepStateRow > */
+-- src/api/define.rs:146
+-- pgflow::api::define::set_http_secrets
+CREATE  FUNCTION pgflow."set_http_secrets"(
+	"secrets" TEXT[], /* :: std :: option :: Option < Vec < Option < String > > > */
+	"flow_slug" TEXT DEFAULT NULL /* Option < & str > */
+) RETURNS void
 
 SET search_path TO pg_catalog, pg_temp
 LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'start_step_wrapper';
+AS 'MODULE_PATHNAME', 'set_http_secrets_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/lib.rs:27
+-- src/lib.rs:30
 CREATE SCHEMA IF NOT EXISTS pgflow_locks; /* pgflow::pgflow_locks */
 /* </end connected objects> */
 
@@ -674,7 +1297,7 @@ AS 'MODULE_PATHNAME', 'run_key_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/lib.rs:42
+-- src/lib.rs:58
 -- requires:
 --   runtime
 --   run_key
@@ -701,7 +1324,7 @@ COMMENT ON COLUMN pgflow_locks.held.waiting_since IS 'When the wait began; null 
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/lib.rs:47
+-- src/lib.rs:64
 -- finalize
 -- Nothing is granted to PUBLIC, and what each function is for. Comes last, when all functions exist.
 
@@ -716,6 +1339,7 @@ COMMENT ON FUNCTION pgflow.create_flow IS 'Makes a flow, or changes the options 
 COMMENT ON FUNCTION pgflow.add_step IS 'Adds a step to the latest version of a flow, or changes it; equal options change nothing, and a version that has run makes way for the next. base_delay, timeout and start_delay are seconds. Errors: PT404 unknown flow or dep, 22023 fault of the definition.';
 COMMENT ON FUNCTION pgflow.define_flow IS 'Makes or changes a flow as one document with the fields of create_flow and add_step; the same shape again changes nothing. Errors: 22023 with every fault of the document and its JSON path; then nothing is stored.';
 COMMENT ON FUNCTION pgflow.delete_flow IS 'Deletes a flow with all its versions and, if with_runs, its runs. Errors: PT404 unknown flow, PT409 it has runs.';
+COMMENT ON FUNCTION pgflow.set_http_secrets IS 'Sets the secrets that HTTP requests of a flow are signed with, or, without flow_slug, of all flows that have none of their own; an empty array takes them away. Each is whsec_ and 24 to 64 bytes in base64; a request has a signature by each. Errors: PT404 unknown flow, 22023 malformed secret, 42501 the flow is somebody else''s, or no superuser for all flows.';
 COMMENT ON FUNCTION pgflow.flow_graph IS 'The steps and deps of a version, the latest by default: {"flow_slug", "version", "steps": […], "deps": […]}. Changes nothing. Errors: PT404 unknown flow or version.';
 COMMENT ON FUNCTION pgflow.run_flow IS 'Starts a run of the latest version of a flow and returns its id. The same idempotency_key for the same flow and creator returns the first run''s id and starts nothing; a start_at that lies ahead delays the root tasks. Errors: PT404 unknown flow, PT409 unknown output step, 22023 payload of a root map is no array.';
 COMMENT ON FUNCTION pgflow.run_flows IS 'Starts a run for each of up to 100,000 payloads and returns the ids in the same order. Errors: as run_flow, and 22023 when idempotency_keys are given and not as many as payloads; then no run is started.';
@@ -728,12 +1352,23 @@ COMMENT ON FUNCTION pgflow.release_step_task IS 'Hands a claimed task back: the 
 COMMENT ON FUNCTION pgflow.settle_step_tasks IS 'Settles up to 1,000 tasks of any runs in one pass: completes those with an output, fails those with an error_message, releases those with release = true. Receipts come in the order of the results. Errors: 22023 malformed results, with the JSON path; then nothing changes.';
 COMMENT ON FUNCTION pgflow.settle_and_claim IS 'Settles results as settle_step_tasks does, then claims the next tasks as claim_step_tasks does, in one call.';
 COMMENT ON FUNCTION pgflow.complete_step IS 'Finishes a started external step with its output, or settles the only task of another single step whoever holds its lease. Errors: PT404 unknown run or step, 22023 the step is a map.';
+COMMENT ON FUNCTION pgflow.send_event IS 'Completes every external step whose target is the name and whose run has the key (null: has none), with the payload as its output, and returns how many steps that were. The event is kept for pgflow.event_retention for steps that begin to wait later. Errors: 22023 name or key out of range.';
 COMMENT ON FUNCTION pgflow.cancel_run IS 'Cancels a run with its unfinished steps and attempts and keeps the reason as its error_message; a run that has ended is returned unchanged. Errors: PT404 unknown run.';
 COMMENT ON FUNCTION pgflow.retry_run IS 'Puts a failed or cancelled run back to started: what is completed or skipped stays, the rest is ready at once with a new budget of attempts. Errors: PT404 unknown run, PT409 neither failed nor cancelled.';
 COMMENT ON FUNCTION pgflow.fork_run IS 'Starts a new run on the version of an ended one and returns its id: the named steps, what is downstream of them and what had not resolved run again, the others keep their state and output. Errors: PT404 unknown run or step, PT409 not ended, 22023 payload of a root map is no array.';
 COMMENT ON FUNCTION pgflow.get_run IS 'A run with its steps in order of definition, as one object: {"run": {…}, "steps": […]}, with the counts of tasks and attempts of each step. Changes nothing. Errors: PT404 unknown run.';
 COMMENT ON FUNCTION pgflow.prune_runs IS 'Deletes up to max_runs runs that ended longer ago than older_than, the oldest first, with their steps, attempts and idempotency keys, and returns how many. Errors: 22023 older_than is negative.';
+COMMENT ON FUNCTION pgflow.run_upkeep IS 'Does what is due, once, as the background worker does by itself: ends leases that ran out, resolves timers, and so on. Returns when there is something to do next, null for never. For servers without a background worker: call it from any scheduler.';
+COMMENT ON FUNCTION pgflow.start_background IS 'Starts the background workers of this database on a server that does not preload pgflow; they run until the server restarts. Does nothing where they run already. Errors: PT409 no background worker process is free.';
+COMMENT ON FUNCTION pgflow.schedule_flow IS 'Runs a flow whenever a cron expression ticks in a time zone: makes the schedule of that name or replaces it, which then ticks from now on; equal arguments change nothing. catch_up says what becomes of missed ticks: none, one or all of them start a run. Errors: PT404 unknown flow, 22023 bad name, cron, time_zone, catch_up or key, 42501 the schedule is somebody else''s.';
+COMMENT ON FUNCTION pgflow.unschedule_flow IS 'Removes a schedule; its runs stay. Errors: PT404 unknown schedule, 42501 it is somebody else''s.';
+COMMENT ON FUNCTION pgflow.set_retention IS 'Keeps the runs of a flow for an interval after their end, after which upkeep deletes them; null keeps them for ever. Errors: PT404 unknown flow, 22023 keep is negative, 42501 the flow is somebody else''s.';
 COMMENT ON FUNCTION pgflow.check_integrity IS 'Every invariant of the engine that is violated, with its run; no rows when all is well. Changes nothing; reads every table as a whole, which takes some seconds for each hundred thousand attempts.';
+COMMENT ON FUNCTION pgflow.limit_queue IS 'Gives a queue these limits instead of those it had; null is no limit. max_running tasks may be under way at once and max_started be started in any window as long as period, and so for the runs of each key by the other two; external and timer tasks do not count. Errors: 22023 negative limit, or period not from a millisecond to a year.';
+COMMENT ON FUNCTION pgflow.pause_queue IS 'Pauses a queue: claims that begin later hand out nothing of it; what is under way goes on. Does nothing when it is paused.';
+COMMENT ON FUNCTION pgflow.resume_queue IS 'Ends the pause of a queue and wakes who waits for its tasks. Does nothing when it is not paused.';
+COMMENT ON FUNCTION pgflow.pause_flow IS 'Pauses a flow: claims that begin later hand out none of its tasks, in whatever queue; what is under way goes on, and new runs wait. Does nothing when it is paused. Errors: PT404 unknown flow, 42501 the flow is somebody else''s.';
+COMMENT ON FUNCTION pgflow.resume_flow IS 'Ends the pause of a flow and wakes who waits for tasks of its queues. Does nothing when it is not paused. Errors: as pause_flow.';
 
 COMMENT ON FUNCTION pgflow_locks.run_key IS 'The key of the advisory lock of a run: the last 64 bits of its id. NULL for NULL.';
 COMMENT ON FUNCTION pgflow_locks.queue_key IS 'The key of the advisory lock that a worker shares while it waits for tasks of a queue: the FNV-1a hash of the queue''s bytes. NULL for NULL.';
