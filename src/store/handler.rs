@@ -94,7 +94,7 @@ fn may_execute(function: pg_sys::Oid, role: pg_sys::Oid) -> bool {
     // SAFETY: catalog look-ups.
     unsafe {
         #[cfg(feature = "pg15")]
-        let checked = pg_sys::pg_proc_aclcheck(function, role, pg_sys::ACL_EXECUTE.into());
+        let checked = pg_sys::pg_proc_aclcheck(function, role, pg_sys::ACL_EXECUTE);
         #[cfg(not(feature = "pg15"))]
         let checked = pg_sys::object_aclcheck(
             pg_sys::ProcedureRelationId,
