@@ -87,7 +87,10 @@ class Session:
         raise AssertionError(f"not refused: {text}")
 
     def close(self):
-        self.psql.stdin.close()
+        try:
+            self.psql.stdin.close()
+        except BrokenPipeError:
+            pass
         self.psql.stdout.close()
         self.psql.wait()
 
