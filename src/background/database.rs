@@ -53,11 +53,13 @@ pub extern "C-unwind" fn pgflow_main(database: pg_sys::Datum) {
     let mut queues_not_before = Instant::MINUS_INFINITY;
     let mut helpers = Helpers::default();
     let mut requests = Requests::new();
+    let mut is_woken = true;
     loop {
         if process::heed_signals() {
             requests.configure();
         }
-        if !extension_is_there() {
+        // Whoever could not look goes on, and looks again.
+        if !extension_is_there().unwrap_or(true) {
             return;
         }
         let mut next = Instant::now().plus_seconds(if helpers.look_after(database) {
@@ -77,12 +79,12 @@ pub extern "C-unwind" fn pgflow_main(database: pg_sys::Datum) {
         }
         next = max(next, queues_not_before);
         for look in &mut looks {
-            next = min(next, look.take());
+            next = min(next, look.take(is_woken));
         }
         process::report(None);
         // Not on the latch: whoever is woken for every transaction of a busy server looks for many of them at once.
         std::thread::sleep(SHORTEST_PAUSE);
-        process::sleep_until(next, requests.file());
+        is_woken = process::sleep_until(next, requests.file());
     }
 }
 
@@ -90,19 +92,24 @@ pub extern "C-unwind" fn pgflow_main(database: pg_sys::Datum) {
 fn look_after_queues(requests: &mut Requests) -> Result<Instant, Failure> {
     let open = act("looking for what is due", |_| lanes::open())?;
     let room = requests.look_after(&open);
+    let mut has_more_children = false;
     for lane in open.iter().filter(|open| open.has_children_to_start()) {
         let started = act("starting child runs", |session| {
             upkeep::start_children(session, lane.lane())
         });
-        if let Err(failure) = started {
-            log!(
+        match started {
+            Ok(has_more) => has_more_children |= has_more,
+            Err(failure) => log!(
                 "pgflow main: child runs of queue \"{}\": {failure}",
                 lane.queue
-            );
+            ),
         }
     }
     let (due, next) = upkeep::due(open, Instant::now());
     let mut next = min(next, room);
+    if has_more_children {
+        next = min(next, Instant::now());
+    }
     for open in &due {
         let sweep = act(&format!("queue {}", open.queue), |session| {
             upkeep::sweep(session, open.lane())
@@ -126,51 +133,67 @@ fn act<T>(
     transaction::run(|| door::act(work))
 }
 
-/// A part of the upkeep, and when it may be done again, however often the process is woken.
+/// A part of the upkeep, and when it is done again.
 struct Look {
     part: &'static Part,
+    /// When it said that it is due.
+    due: Instant,
+    /// Not sooner, however often the process is woken.
     not_before: Instant,
+    /// Whether the process was woken since: something may be due that it did not know of.
+    is_called: bool,
 }
 
 impl Look {
     fn new(part: &'static Part) -> Self {
         Self {
             part,
+            due: Instant::MINUS_INFINITY,
             not_before: Instant::MINUS_INFINITY,
+            is_called: false,
         }
     }
 
-    /// Does the part and returns when it is due again. Whatever woke the process may have made it due sooner.
-    fn take(&mut self) -> Instant {
+    /// Does the part if it is time to, and returns when it is the next time.
+    fn take(&mut self, is_woken: bool) -> Instant {
+        self.is_called |= is_woken;
         let now = Instant::now();
-        if self.not_before > now {
-            return self.not_before;
+        let at = if self.is_called {
+            self.not_before
+        } else {
+            max(self.due, self.not_before)
+        };
+        if at > now {
+            return at;
         }
+        self.is_called = false;
         match act(self.part.name, self.part.run) {
             Ok(next) => {
-                let next = next.unwrap_or(Instant::INFINITY);
+                // A wake-up can be missed by the blink of an eye.
+                let latest = now.plus_seconds(LONGEST_SLEEP);
+                self.due = min(next.unwrap_or(latest), latest);
                 self.not_before = now.plus_seconds(PAUSE_OF_PARTS);
-                if next < self.not_before {
-                    self.not_before = max(next, now.plus_seconds(PAUSE_WHEN_HELD));
+                if self.due < self.not_before {
+                    self.not_before = max(self.due, now.plus_seconds(PAUSE_WHEN_HELD));
                 }
-                next
             }
             Err(failure) => {
                 log!("pgflow main: {}: {failure}", self.part.name);
                 self.not_before = now.plus_seconds(PAUSE_AFTER_FAILURE);
-                self.not_before
+                self.due = self.not_before;
             }
         }
+        max(self.due, self.not_before)
     }
 }
 
-fn extension_is_there() -> bool {
-    transaction::run(|| Ok(has_extension())).unwrap_or(false)
+fn extension_is_there() -> Result<bool, Failure> {
+    transaction::run(|| Ok(has_extension()))
 }
 
 /// A process that `start_background()` began may be there before the transaction that created the extension is over.
 fn wait_for_extension(is_patient: bool) {
-    if !looks(is_patient, extension_is_there) {
+    if !looks(is_patient, || extension_is_there().unwrap_or(false)) {
         process::exit();
     }
 }

@@ -140,17 +140,22 @@ impl Requests {
             })?;
             return Ok(room.unwrap_or(Instant::INFINITY));
         }
+        let next = if tasks.len() == BATCH {
+            Instant::now()
+        } else {
+            Instant::INFINITY
+        };
         let mut handed_back = Vec::new();
-        for (task, call) in self.requests_for(tasks)? {
+        for (task, call) in self.requests_for(tasks) {
             let id = call.id;
-            if with_client(|client| submit(client, call))? {
+            if with_client(|client| submit(client, call)).unwrap_or(false) {
                 self.under_way.insert(id, task);
             } else {
                 handed_back.push(task);
             }
         }
         if handed_back.is_empty() {
-            return Ok(Instant::INFINITY);
+            return Ok(next);
         }
         self.full.insert(lane.queue.clone());
         act("handing back what has to wait", |session| {
@@ -160,7 +165,7 @@ impl Requests {
     }
 
     /// Makes the requests for tasks, together or, if one of them cannot be made, each by itself; that task has failed then.
-    fn requests_for(&mut self, tasks: Vec<Claimed>) -> Result<Vec<(Claimed, Call)>, Failure> {
+    fn requests_for(&mut self, tasks: Vec<Claimed>) -> Vec<(Claimed, Call)> {
         let first = self.next;
         self.next += tasks.len() as u64;
         let together = act("making requests", |_| {
@@ -171,16 +176,16 @@ impl Requests {
         });
         if let Ok(calls) = together {
             let calls: Vec<Call> = calls;
-            return Ok(tasks.into_iter().zip(calls).collect());
+            return tasks.into_iter().zip(calls).collect();
         }
         let mut requests = Vec::with_capacity(tasks.len());
         for (id, task) in (first..).zip(tasks) {
             match act("making a request", |_| http_tasks::call(&task, id)) {
                 Ok(call) => requests.push((task, call)),
-                Err(failure) => fail(&task, &failure)?,
+                Err(failure) => fail(&task, &failure),
             }
         }
-        Ok(requests)
+        requests
     }
 }
 
@@ -199,16 +204,19 @@ fn settle(answered: &[(Claimed, Answer)]) -> Result<(), Failure> {
     })
 }
 
-/// A task that no request can be made for.
-fn fail(task: &Claimed, failure: &Failure) -> Result<(), Failure> {
+/// A task that no request can be made for. If not even that can be written down, its lease ends by itself.
+fn fail(task: &Claimed, failure: &Failure) {
     let settlement = task.settlement(Verdict::Fail {
         message: failure.to_string(),
         retryable: true,
         retry_after: None,
     });
-    act("settling", |session| {
+    let settled = act("settling", |session| {
         settle::settle(session, &[settlement]).map(drop)
-    })
+    });
+    if let Err(failure) = settled {
+        log!("pgflow main: run \"{}\" was left: {failure}", task.run_id);
+    }
 }
 
 fn act<T>(

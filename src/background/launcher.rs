@@ -46,7 +46,8 @@ pub extern "C-unwind" fn pgflow_launcher(_argument: pg_sys::Datum) {
             Ok(databases) => databases,
             Err(failure) => {
                 log!("pgflow launcher: {failure}");
-                Vec::new()
+                process::sleep(Duration::from_secs(1), None);
+                continue;
             }
         };
         let wanted = settings::worker_databases();

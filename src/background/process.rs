@@ -45,6 +45,15 @@ pub fn connect(database: Option<pg_sys::Oid>) {
         }
         // Whatever runs in this process, and whenever, finds no name but those it spells out.
         set(c"search_path", c"pg_catalog, pg_temp");
+        // Whatever is set for the database or the cluster: the work is short, waits for no one, and sees what is committed.
+        set(c"default_transaction_isolation", c"read committed");
+        set(c"default_transaction_read_only", c"off");
+        set(c"default_transaction_deferrable", c"off");
+        set(c"statement_timeout", c"0");
+        set(c"lock_timeout", c"0");
+        set(c"idle_in_transaction_session_timeout", c"0");
+        #[cfg(any(feature = "pg17", feature = "pg18"))]
+        set(c"transaction_timeout", c"0");
         // pg_stat_activity has no other column that tells these processes apart.
         let name = CStr::from_ptr((*pg_sys::MyBgworkerEntry).bgw_name.as_ptr());
         set(c"application_name", name);
@@ -111,14 +120,14 @@ pub fn heed_signals() -> bool {
     }
 }
 
-/// Sleeps until then, until the process is woken, or until something can be read from `file`.
-pub fn sleep_until(then: Instant, file: Option<c_int>) {
+/// Sleeps until then, until the process is woken, or until something can be read from `file`. Returns whether it was woken.
+pub fn sleep_until(then: Instant, file: Option<c_int>) -> bool {
     let micros = then.0.saturating_sub(Instant::now().0).max(0);
-    sleep(Duration::from_micros(micros.unsigned_abs()), file);
+    sleep(Duration::from_micros(micros.unsigned_abs()), file)
 }
 
 /// [`sleep_until`], for so long.
-pub fn sleep(time: Duration, file: Option<c_int>) {
+pub fn sleep(time: Duration, file: Option<c_int>) -> bool {
     let millis = c_int::try_from(time.as_micros().div_ceil(1000)).unwrap_or(c_int::MAX);
     let mut events = pg_sys::WL_LATCH_SET | pg_sys::WL_TIMEOUT | pg_sys::WL_EXIT_ON_PM_DEATH;
     if file.is_some() {
@@ -133,7 +142,9 @@ pub fn sleep(time: Duration, file: Option<c_int>) {
             millis.into(),
             pg_sys::PG_WAIT_EXTENSION,
         );
+        let is_woken = (*pg_sys::MyLatch).is_set != 0;
         pg_sys::ResetLatch(pg_sys::MyLatch);
+        is_woken
     }
 }
 

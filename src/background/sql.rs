@@ -106,17 +106,17 @@ impl Worker {
         let (mut rest, slow) = tasks.split_at(tasks.len().min(quick + 1));
         let kept = rest.len();
         if !slow.is_empty() {
-            release(slow)?;
+            release(slow);
         }
         let begun = Clock::now();
         while !rest.is_empty() {
             if rest.len() < kept && begun.elapsed() > PATIENCE {
-                release(rest)?;
+                release(rest);
                 break;
             }
-            let (now, later) = rest.split_at(self.together(rest));
-            self.perform(now);
-            rest = later;
+            let together = self.together(rest);
+            let done = self.perform(&rest[..together]);
+            rest = &rest[done..];
             process::heed_signals();
         }
         self.batch = if begun.elapsed() > PATIENCE {
@@ -230,9 +230,9 @@ impl Worker {
         (self.paces.get(&task.step_key())).is_some_and(|pace| *pace < QUICK)
     }
 
-    /// Does tasks of one step.
-    fn perform(&mut self, tasks: &[Claimed]) {
-        let Some(task) = tasks.first() else { return };
+    /// Does tasks of one step, and returns how many of them it came to.
+    fn perform(&mut self, tasks: &[Claimed]) -> usize {
+        let Some(task) = tasks.first() else { return 0 };
         process::report(Some(&format!(
             "step {} of flow {}, run {}, task {}, attempt {}",
             task.step().slug,
@@ -245,8 +245,9 @@ impl Worker {
             // Whatever the handler does to the server, the attempt is to be burnt; later on it has shown what it does.
             process::wait_for_disk();
         }
-        let spent = match (self.clean_up(task)).and_then(|()| sql_tasks::perform(tasks)) {
-            Ok(spent) => spent,
+        let performed = (self.clean_up(task)).and_then(|()| sql_tasks::perform(tasks, PATIENCE));
+        let (done, spent) = match performed {
+            Ok(performed) => performed,
             Err(failure) => {
                 // The lease ends, and the task is done again.
                 log!(
@@ -254,14 +255,15 @@ impl Worker {
                     task.step().slug,
                     task.run_id
                 );
-                return;
+                return 1;
             }
         };
         if self.paces.len() >= REMEMBERED {
             self.paces.clear();
         }
-        let pace = spent / u32::try_from(tasks.len()).unwrap_or(1);
+        let pace = spent / u32::try_from(done).unwrap_or(1).max(1);
         self.paces.insert(task.step_key(), pace);
+        done
     }
 
     /// What the handlers of one role leave in the session is not for another one's.
@@ -269,7 +271,8 @@ impl Worker {
         if self.owner.as_ref() == Some(&task.flow_owner) {
             return Ok(());
         }
-        if self.owner.replace(task.flow_owner.clone()).is_none() {
+        if self.owner.is_none() {
+            self.owner = Some(task.flow_owner.clone());
             return Ok(());
         }
         transaction::run(|| {
@@ -280,11 +283,17 @@ impl Worker {
                 FORGET_CHANNELS.execute(&[])?;
                 UNLOCK_ALL.execute(&[])
             })
-        })
+        })?;
+        // Not before: what could not be cleaned up stays the former role's.
+        self.owner = Some(task.flow_owner.clone());
+        Ok(())
     }
 }
 
-/// Hands tasks back that were not begun.
-fn release(tasks: &[Claimed]) -> Result<(), Failure> {
-    transaction::run(|| door::act(|session| claimed::release(session, tasks)))
+/// Hands tasks back that were not begun. If that fails, their leases end by themselves.
+fn release(tasks: &[Claimed]) {
+    let released = transaction::run(|| door::act(|session| claimed::release(session, tasks)));
+    if let Err(failure) = released {
+        log!("pgflow sql: {} tasks were left: {failure}", tasks.len());
+    }
 }

@@ -23,26 +23,38 @@ use crate::store::{door, role};
 pub const GRACE: i32 = 30;
 
 /// Does claimed tasks of one step in one transaction; if anything is wrong with one of them, nothing of it is done, and each
-/// is done by itself. Returns the time spent in handlers.
-pub fn perform(tasks: &[Claimed]) -> std::result::Result<Duration, Failure> {
-    let spent = Cell::new(Duration::ZERO);
-    match (tasks, perform_together(tasks, &spent)) {
-        (_, Undone::Not) => {}
-        ([task], Undone::Refused) => {
+/// is done by itself. Begins no further task when `patience` is over, so that their leases do not run out unbegun.
+/// Returns how many it came to, and the time spent in handlers.
+pub fn perform(
+    tasks: &[Claimed],
+    patience: Duration,
+) -> std::result::Result<(usize, Duration), Failure> {
+    let begun = Clock::now();
+    let mut spent = Duration::ZERO;
+    let (done, undone) = perform_together(tasks, patience, &mut spent);
+    match (undone, tasks) {
+        (Undone::Not, _) => return Ok((done, spent)),
+        (Undone::Refused, [task]) => {
             // Refused once more if someone else has the task; a handler that ended its own run still has it.
             fail(
                 task,
                 "the handler's own doing ended the task before it was completed",
             )?;
         }
-        ([task], Undone::Failed(failure)) => fail(task, &failure.to_string())?,
-        (tasks, _) => {
+        (Undone::Failed(failure), [task]) => fail(task, &failure.to_string())?,
+        (_, tasks) => {
+            let mut alone = 0;
             for task in tasks {
-                spent.set(spent.get() + perform(std::slice::from_ref(task))?);
+                if alone > 0 && begun.elapsed() > patience {
+                    break;
+                }
+                spent += perform(std::slice::from_ref(task), patience)?.1;
+                alone += 1;
             }
+            return Ok((alone, spent));
         }
     }
-    Ok(spent.get())
+    Ok((1, spent))
 }
 
 /// Why a transaction was rolled back.
@@ -53,13 +65,21 @@ enum Undone {
     Failed(Failure),
 }
 
-fn perform_together(tasks: &[Claimed], spent: &Cell<Duration>) -> Undone {
+fn perform_together(
+    tasks: &[Claimed],
+    patience: Duration,
+    spent: &mut Duration,
+) -> (usize, Undone) {
     let refused = Cell::new(false);
+    let mut count = 0;
     let mut session = None;
     let mut handler = None;
     let done = transaction::run(|| {
         let mut batch = Vec::with_capacity(tasks.len());
         for task in tasks {
+            if count > 0 && *spent > patience {
+                break;
+            }
             let handler = match &handler {
                 Some((step, handler)) if *step == task.step_key() => handler,
                 _ => {
@@ -70,7 +90,8 @@ fn perform_together(tasks: &[Claimed], spent: &Cell<Duration>) -> Undone {
             session.get_or_insert_with(|| handler::Session::begin(handler.owner));
             let begun = Clock::now();
             let output = handler::call(handler.function, task.input.json(), handler.timeout);
-            spent.set(spent.get() + begun.elapsed());
+            *spent += begun.elapsed();
+            count += 1;
             batch.push(task.settlement(Verdict::Complete(output)));
         }
         let receipts = door::act(|session| settle::settle(session, &batch))?;
@@ -88,11 +109,12 @@ fn perform_together(tasks: &[Claimed], spent: &Cell<Duration>) -> Undone {
     });
     // After the commit: triggers that were deferred to it are the handler's work too.
     drop(session);
-    match done {
+    let undone = match done {
         Ok(()) => Undone::Not,
         Err(_) if refused.get() => Undone::Refused,
         Err(failure) => Undone::Failed(failure),
-    }
+    };
+    (count, undone)
 }
 
 fn fail(task: &Claimed, message: &str) -> std::result::Result<(), Failure> {

@@ -75,7 +75,7 @@ pub fn sweep(session: &Session, lane: Lane) -> Result<()> {
 
 /// Starts the children of flow tasks that are ready in a queue. Returns whether there may be more.
 pub fn start_children(session: &Session, lane: Lane) -> Result<bool> {
-    Ok(children::start(session, lane.queue, MOST_CHILDREN)? > 0)
+    Ok(children::start(session, lane.queue, MOST_CHILDREN)? >= MOST_CHILDREN as usize)
 }
 
 /// The queues in which something is due by now, and when the next thing is due in the others.

@@ -131,6 +131,8 @@ impl Drop for Session {
         unsafe {
             pg_sys::SetUserIdAndSecContext(self.worker, 0);
             pg_sys::SetSessionAuthorization(self.worker, true);
+            // What a trigger set that was deferred to the commit would last, and the next role would meet it.
+            pg_sys::ResetAllOptions();
         }
     }
 }

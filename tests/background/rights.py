@@ -120,6 +120,31 @@ def settings_of_one_task_are_not_those_of_the_next(db):
 
 
 @test
+def settings_made_at_the_commit_do_not_last(db):
+    # A trigger that is deferred runs when the handler's settings have been undone; so does the query of a held cursor.
+    db.cluster.configure(pgflow_workers_per_database=1)
+    try:
+        eventually(lambda: len(db.workers("sql")) == 1, "one worker is left")
+        db.rows("""
+            create table app.stays (n int); grant all on app.stays to alice;
+            create function app.stay() returns trigger language plpgsql as $$
+              begin set search_path = app, pg_catalog; set work_mem = '64kB'; set default_transaction_read_only = on;
+              perform set_config('app.secret', 'alices', false); return null; end $$;
+            create constraint trigger stay after insert on app.stays deferrable initially deferred for each row execute function app.stay();
+            create function app.stay_too() returns text language sql volatile as $$select set_config('app.secret', 'alices', false)$$""")
+        db.sql_flow("stays", """insert into app.stays values (1);
+            execute 'declare held cursor with hold for select app.stay_too()'; return to_jsonb(pg_backend_pid());""")
+        db.sql_flow("meets", """return jsonb_build_object('pid', pg_backend_pid(), 'path', current_setting('search_path'),
+            'work_mem', current_setting('work_mem'), 'read_only', current_setting('transaction_read_only'),
+            'secret', coalesce(current_setting('app.secret', true), ''));""", owner="bob")
+        pid = db.completes(db.run("stays"))
+        found = db.completes(db.run("meets", owner="bob"))
+        assert found == {"pid": pid, "path": "pg_catalog, pg_temp", "work_mem": "4MB", "read_only": "off", "secret": ""}, found
+    finally:
+        db.cluster.configure(pgflow_workers_per_database=None)
+
+
+@test
 def a_name_is_found_only_where_it_is_spelled_out(db):
     # Shadows of functions in every schema that a path could name, one of them in the owner's own temporary schema.
     db.rows("create schema alice authorization alice; create function alice.lower(text) returns text language sql as $$select 'shadow'$$")

@@ -16,6 +16,7 @@ create function fuzz.expected(d jsonb) returns jsonb immutable language sql begi
     'base_delay', fuzz.field(d, 'base_delay', '5'),
     'timeout', fuzz.field(d, 'timeout', '60'),
     'max_delay', fuzz.field(d, 'max_delay', '3600'),
+    'run_timeout', fuzz.field(d, 'run_timeout'),
     'output_step_slug', fuzz.field(d, 'output_step_slug'),
     'executor', fuzz.field(d, 'executor', '"worker"'),
     'target', fuzz.field(d, 'target'),
@@ -27,7 +28,9 @@ create function fuzz.expected(d jsonb) returns jsonb immutable language sql begi
         'map_over', fuzz.field(s.value, 'map_over',
                                case when s.value ->> 'step_type' = 'map' then coalesce(deps.sorted -> 0, 'null') else 'null' end),
         'executor', fuzz.field(s.value, 'executor', fuzz.field(d, 'executor', '"worker"')),
-        'target', coalesce(s.value -> 'target', d -> 'target', 'null'),
+        'target', coalesce(s.value -> 'target',
+                           case when fuzz.field(s.value, 'executor', fuzz.field(d, 'executor', '"worker"'))
+                                     in (fuzz.field(d, 'executor', '"worker"'), '"worker"') then d -> 'target' end, 'null'),
         'queue', fuzz.field(s.value, 'queue', d -> 'flow_slug'),
         'start_mode', fuzz.field(s.value, 'start_mode', '"auto"'),
         'max_attempts', fuzz.field(s.value, 'max_attempts'),
