@@ -60,7 +60,7 @@ fn valid(rng: &mut StdRng, seed: u64) -> (Json, bool) {
         ("base_delay", json!(3)),
         ("timeout", json!(1)),
         ("executor", json!("timer")),
-        ("target", json!("somewhere")),
+        ("target", json!("/run/somewhere")),
     ];
     sprinkle(rng, &mut document, &optional);
     let optional = [
@@ -68,7 +68,7 @@ fn valid(rng: &mut StdRng, seed: u64) -> (Json, bool) {
         ("timeout", json!(9)),
         ("start_delay", json!(4)),
         ("target", Value::Null),
-        ("target", json!("elsewhere")),
+        ("target", json!("/run/elsewhere")),
         ("start_mode", json!("manual")),
         ("queue", json!("mail, urgent!")),
     ];
