@@ -98,17 +98,19 @@ pub fn run(session: &Session) -> Result<Option<Instant>> {
     for open in &due {
         sweep(session, open.lane())?;
     }
-    let mut next = Instant::INFINITY;
     for open in lanes::open()? {
-        if open.has_children_to_start() && start_children(session, open.lane())? {
-            next = session.now;
+        if open.has_children_to_start() {
+            start_children(session, open.lane())?;
         }
     }
+    let mut next = Instant::INFINITY;
     for part in PARTS {
         next = min(next, (part.run)(session)?.unwrap_or(Instant::INFINITY));
     }
-    let (left, later) = self::due(lanes::open()?, session.now);
-    let next = if left.is_empty() {
+    let open = lanes::open()?;
+    let has_children = open.iter().any(lanes::Open::has_children_to_start);
+    let (left, later) = self::due(open, session.now);
+    let next = if left.is_empty() && !has_children {
         min(next, later)
     } else {
         session.now

@@ -59,8 +59,8 @@ fn valid(rng: &mut StdRng, seed: u64) -> (Json, bool) {
         ("max_delay", json!(7)),
         ("base_delay", json!(3)),
         ("timeout", json!(1)),
-        ("executor", json!("timer")),
-        ("target", json!("/run/somewhere")),
+        ("executor", json!("external")),
+        ("target", json!("somewhere")),
     ];
     sprinkle(rng, &mut document, &optional);
     let optional = [
@@ -68,7 +68,7 @@ fn valid(rng: &mut StdRng, seed: u64) -> (Json, bool) {
         ("timeout", json!(9)),
         ("start_delay", json!(4)),
         ("target", Value::Null),
-        ("target", json!("/run/elsewhere")),
+        ("target", json!("elsewhere")),
         ("start_mode", json!("manual")),
         ("queue", json!("mail, urgent!")),
     ];
