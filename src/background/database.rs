@@ -125,7 +125,7 @@ fn look_after_queues(requests: &mut Requests) -> Result<Instant, Failure> {
 }
 
 /// A transaction of its own, shown as what the process does.
-fn act<T>(
+pub fn act<T>(
     activity: &str,
     work: impl FnOnce(&Session) -> crate::error::Result<T>,
 ) -> Result<T, Failure> {

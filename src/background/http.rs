@@ -9,6 +9,7 @@ use std::ffi::c_int;
 
 use pgrx::prelude::*;
 
+use super::database::act;
 use super::process;
 use crate::engine::claimed::{self, Claimed};
 use crate::engine::http_tasks;
@@ -18,8 +19,8 @@ use crate::engine::settle::{self, Verdict};
 use crate::http::{self, Answer, Call, Client};
 use crate::model::Executor;
 use crate::settings;
-use crate::store::transaction::{self, Failure};
-use crate::store::{Instant, Session, door};
+use crate::store::Instant;
+use crate::store::transaction::Failure;
 
 /// How many answers one transaction settles, and how many tasks one claims.
 const BATCH: usize = 200;
@@ -217,14 +218,6 @@ fn fail(task: &Claimed, failure: &Failure) {
     if let Err(failure) = settled {
         log!("pgflow main: run \"{}\" was left: {failure}", task.run_id);
     }
-}
-
-fn act<T>(
-    activity: &str,
-    work: impl FnOnce(&Session) -> crate::error::Result<T>,
-) -> Result<T, Failure> {
-    process::report(Some(activity));
-    transaction::run(|| door::act(work))
 }
 
 /// Does something with the client, which is started when it is first needed.
