@@ -14,7 +14,6 @@ use crate::store::{Instant, Session, lock};
 statements! {
     SET_RETENTION = "set_retention.sql",
     RETAINED_FLOWS = "retained_flows.sql",
-    PRUNE_RUNS_OF_FLOW = "prune_runs_of_flow.sql",
 }
 
 /// How many runs a call deletes, an equal share of each flow.
@@ -47,13 +46,7 @@ pub fn sweep(session: &Session) -> Result<Option<Instant>> {
     let share = (MOST_RUNS / i64::try_from(flows.len()).unwrap_or(MOST_RUNS)).max(1);
     let mut has_more = false;
     for (flow_slug, horizon) in flows {
-        let youngest = prune_runs::too_young(horizon);
-        let deleted = PRUNE_RUNS_OF_FLOW
-            .first(&[&youngest, &horizon, &share, &flow_slug], |row| {
-                row.get::<i64>(1)
-            })?
-            .unwrap_or(0);
-        has_more |= deleted == share;
+        has_more |= prune_runs::delete(Some(&flow_slug), horizon, share)? == share;
     }
     Ok(Some(if has_more {
         session.now

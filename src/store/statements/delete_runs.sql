@@ -1,13 +1,9 @@
--- Deletes ended runs with all that belongs to them, the oldest first, and counts them; not those whose end has not yet
--- reached their parent and children.
--- Locks and deletes; skips runs that someone else holds.
+-- Deletes these ended runs with all that belongs to them, and counts them. A run may have been retried and have ended
+-- again before it was locked: then its new end, too, must have reached its parent and children.
+-- Deletes; the caller has locked the runs in a statement before this one.
 with old as materialized (
-  select r.run_id from pgflow.runs r
-  where r.run_id < $1 and r.finished_at < $2
-    and not exists (select from pgflow.errands e where e.run_id = r.run_id offset 0)
-  order by r.run_id
-  limit $3
-  for update skip locked
+  select u.run_id from unnest($1::uuid[]) u(run_id)
+  where not exists (select from pgflow.errands e where e.run_id = u.run_id offset 0)
 ), idempotency_keys as (
   delete from pgflow.idempotency_keys k using old where k.run_id = old.run_id
 ), deadlines as (
