@@ -122,7 +122,10 @@ CREATE TABLE pgflow.live_tasks (
   status           text NOT NULL,
   lease            bigint,
   lease_expires_at timestamptz,
-  CONSTRAINT "a live task is known by its run, step and index" PRIMARY KEY (run_id, step_slug, task_index)
+  -- The tasks of a map differ in their index, which costs less to compare than a slug; and a key has one entry for each
+  -- version of its row until the old ones are cleared away, which is soon: to merge them is work for nothing.
+  CONSTRAINT "a live task is known by its run, step and index" PRIMARY KEY (run_id, task_index, step_slug)
+    WITH (deduplicate_items = off)
 ) WITH (fillfactor = 45, autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_threshold = 200,
         autovacuum_analyze_scale_factor = 0.2, autovacuum_vacuum_cost_delay = 0);
 COMMENT ON TABLE pgflow.live_tasks IS 'The tasks that wait or are being worked on: the small hot table beside the history in step_tasks.';
