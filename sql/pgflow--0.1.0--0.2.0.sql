@@ -1,4 +1,4 @@
--- From 0.1.0 to 0.2.0: the key of live tasks costs less.
+-- From 0.1.0 to 0.2.0: the key of live tasks costs less to look up and to keep.
 
 -- The table is small, and everybody else waits for as long as its index is built.
 ALTER TABLE pgflow.live_tasks
