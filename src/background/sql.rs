@@ -13,6 +13,7 @@ use crate::engine::limits;
 use crate::engine::sql_tasks;
 use crate::engine::walks::Lane;
 use crate::model::{Executor, StepNo};
+use crate::settings;
 use crate::statements;
 use crate::store::transaction::{self, Failure};
 use crate::store::{Instant, door, has_extension};
@@ -46,9 +47,10 @@ pub extern "C-unwind" fn pgflow_sql(database: pg_sys::Datum) {
     // SAFETY: the argument is what `Helper::begin` made of it.
     let database = unsafe { pg_sys::Oid::from_datum(database, false) };
     process::connect(database);
-    let main = pgrx::bgworkers::BackgroundWorker::get_extra()
-        .parse()
-        .unwrap_or(0);
+    // What `Helper::begin` handed over: the process that began this one, and its number among those.
+    let extra = pgrx::bgworkers::BackgroundWorker::get_extra();
+    let (main, number) = extra.split_once(' ').unwrap_or_default();
+    let (main, number) = (main.parse().unwrap_or(0), number.parse().unwrap_or(0));
     let mut worker = Worker {
         id: format!("{}{}", super::WORKER_ID, process::pid()),
         batch: 1,
@@ -59,8 +61,11 @@ pub extern "C-unwind" fn pgflow_sql(database: pg_sys::Datum) {
         owner: None,
         paces: HashMap::new(),
     };
-    while process::is_alive(main) {
+    loop {
         process::heed_signals();
+        if !process::is_alive(main) || number >= settings::workers_per_database() {
+            return;
+        }
         match worker.work() {
             Ok(None) => {}
             Ok(Some(next)) => {

@@ -2,6 +2,7 @@
 import statistics
 import time
 
+import endpoint
 from harness import eventually, step, test
 
 #: What an idle machine keeps is 0.1 s; tests share theirs.
@@ -87,6 +88,18 @@ def a_wake_up_is_not_awaited_by_polling(db):
     time.sleep(2)
     found = transactions() - before
     assert found < 40, found
+
+
+@test
+def a_wake_up_that_is_lost_is_made_up_for(db):
+    # Whoever commits a prepared transaction wakes nobody.
+    db.handler("unheard", "return '1';")
+    db.flow("unheard", step("s", "sql", "app.unheard"), step("h", "http", endpoint.server().url("/echo")), step("t", "timer", start_delay=1))
+    for _ in range(2):
+        run = db.one("begin; select pgflow.run_flow('unheard'); prepare transaction 'unheard'")
+        time.sleep(0.2)
+        db.rows("commit prepared 'unheard'")
+        db.completes(run, 5 + 1.5)
 
 
 @test
