@@ -9,8 +9,9 @@ use pgrx::{FromDatum, IntoDatum, pg_sys};
 
 use super::http::Requests;
 use super::{Child, TYPE, process};
-use crate::engine::lanes;
+use crate::engine::lanes::{self, Open, Waiting};
 use crate::engine::upkeep::{self, Part};
+use crate::model::Executor;
 use crate::settings;
 use crate::statements;
 use crate::store::transaction::{self, Failure};
@@ -112,6 +113,10 @@ fn look_after_queues(requests: &mut Requests) -> Result<Instant, Failure> {
     }
     for open in &due {
         let sweep = act(&format!("queue {}", open.queue), |session| {
+            if gives_turns(open) {
+                // What a crash takes back is due again, and those who do it wait for nothing here.
+                process::commit_without_waiting();
+            }
             upkeep::sweep(session, open.lane())
         });
         if let Err(failure) = sweep {
@@ -122,6 +127,11 @@ fn look_after_queues(requests: &mut Requests) -> Result<Instant, Failure> {
         }
     }
     Ok(next)
+}
+
+/// Whether a sweep of the lane does no more than make due tasks ready, and hands none of them on.
+fn gives_turns(open: &Open) -> bool {
+    matches!(open.waiting, Waiting::Delayed(_)) && open.executor != Executor::Http
 }
 
 /// A transaction of its own, shown as what the process does.

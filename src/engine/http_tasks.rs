@@ -182,16 +182,29 @@ pub fn set_secrets(session: &Session, flow_slug: Option<&str>, secrets: &[String
 }
 
 /// What requests of a flow are signed with: its secrets in the table, else those in Supabase Vault under the name
-/// `pgflow_http_<flow>`, else those for all flows, in the table or under `pgflow_http`.
+/// `pgflow_http_<flow>`, else those for all flows, in the table or, at last, under `pgflow_http`.
 fn secrets(flow_slug: &str) -> Result<Vec<Secret>> {
-    let mut texts = HTTP_SECRETS
-        .first(&[&flow_slug], |row| row.get::<Vec<String>>(1))?
-        .unwrap_or_default();
-    if texts.is_empty() {
-        texts = vault::secrets(&format!("pgflow_http_{flow_slug}"))?;
-    }
-    if texts.is_empty() {
-        texts = vault::secrets("pgflow_http")?;
+    let in_table = HTTP_SECRETS.query(&[&flow_slug], |row| {
+        Ok((row.get::<bool>(2)?, row.get::<Vec<String>>(1)?))
+    })?;
+    let mut texts = Vec::new();
+    for is_own in [true, false] {
+        if let Some((_, found)) = in_table.iter().find(|(own, _)| *own == is_own) {
+            texts.clone_from(found);
+        } else {
+            let name = if is_own {
+                format!("pgflow_http_{flow_slug}")
+            } else {
+                "pgflow_http".to_owned()
+            };
+            // There is one secret of a name in Vault; it may be several words.
+            for text in vault::secrets(&name)? {
+                texts.extend(text.split_whitespace().map(str::to_owned));
+            }
+        }
+        if !texts.is_empty() {
+            break;
+        }
     }
     texts
         .iter()
