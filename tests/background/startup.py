@@ -119,7 +119,7 @@ def a_role_cannot_keep_main_out(db):
     other.rows(f"set role alice; select pg_advisory_lock({key}), pg_advisory_lock({high}, {low}); reset role")
     before = other.workers()
     other.rows("select pg_terminate_backend(pid) from pg_stat_activity where datname = 'kept' and application_name = 'pgflow main'")
-    eventually(lambda: other.has_others(before), "they are others", within=8)
+    eventually(lambda: other.has_others(before), "they are others", within=15)
     does_tasks(other)
     other.close()
     db.rows("drop database kept")
@@ -139,7 +139,7 @@ def settings_of_the_database_do_not_reach_workers(db):
     assert other.completes(other.run("plain")) == expected
     before = other.workers()
     other.rows("select pg_terminate_backend(pid) from pg_stat_activity where datname = 'odd' and application_name = 'pgflow main'")
-    eventually(lambda: other.has_others(before), "they are others", within=8)
+    eventually(lambda: other.has_others(before), "they are others", within=15)
     assert other.completes(other.run("plain")) == expected
     other.close()
     db.rows("drop database odd")
@@ -206,7 +206,7 @@ def a_database_with_workers_can_be_renamed_and_dropped(db):
 def a_refused_drop_leaves_the_workers(db):
     db.session.refuses("drop database work", "55006")
     # Who does not own it is refused before anything is ended.
-    main = db.workers("main")
+    main = eventually(lambda: len(db.workers()) == 3 and db.workers("main"), "they are there", within=8)
     other = db.cluster.session()
     other.rows("set role alice")
     other.refuses("drop database work", "42501")
