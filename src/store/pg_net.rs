@@ -7,7 +7,7 @@
 
 use std::ffi::c_int;
 
-use pgrx::pg_sys;
+use pgrx::{IntoDatum, pg_sys};
 
 use super::pinned::Pinned;
 use super::role::Rights;
@@ -63,7 +63,6 @@ pub fn find() -> Option<Post> {
 impl Post {
     /// Has the request sent when the transaction commits. Errors leave as PostgreSQL's own.
     pub fn send(self, url: &str, body: Json, parameters: Json, headers: Json, timeout_ms: i32) {
-        use pgrx::IntoDatum;
         let restricted =
             pg_sys::SECURITY_LOCAL_USERID_CHANGE | pg_sys::SECURITY_RESTRICTED_OPERATION;
         let rights = Rights::take(self.owner, restricted);

@@ -109,7 +109,9 @@ def a_wake_up_that_is_lost_is_made_up_for(db):
     db.handler("unheard", "return '1';")
     db.flow("unheard", step("s", "sql", "app.unheard"), step("h", "http", endpoint.server().url("/echo")), step("t", "timer", start_delay=1))
     for _ in range(2):
-        run = db.one("begin; select pgflow.run_flow('unheard'); prepare transaction 'unheard'")
+        session = db.cluster.session(db.name)
+        run = session.one("begin; select pgflow.run_flow('unheard'); prepare transaction 'unheard'")
+        session.close()
         time.sleep(0.2)
         db.rows("commit prepared 'unheard'")
         db.completes(run, 5 + 1.5)
