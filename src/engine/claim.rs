@@ -12,6 +12,7 @@
 use rand::Rng;
 
 use super::aftermath::{self, Aftermath};
+use super::event;
 use super::events;
 use super::receipt::TaskKey;
 use super::settle::{self, Settlement, Verdict};
@@ -71,6 +72,7 @@ pub fn claim(session: &Session, request: &Request) -> Result<Vec<Composite<Claim
         hand_out(session, request, taken)?
     };
     workers::seen(session, request, tasks.len())?;
+    event::claimed(request.lane);
     Ok(tasks)
 }
 
@@ -480,7 +482,7 @@ fn take_expired(
 }
 
 /// Settles a task of ours if that needs no lock that someone else holds; else leaves everything as it was.
-fn settle_without_waiting(
+pub fn settle_without_waiting(
     session: &Session,
     settlement: Settlement,
     is_external: bool,

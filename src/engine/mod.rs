@@ -64,6 +64,7 @@ pub mod define;
 pub mod define_flow;
 pub mod definitions;
 pub mod delete_flow;
+pub mod doorbell;
 pub mod event;
 pub mod events;
 pub mod extend;

@@ -283,6 +283,7 @@ fn find_live(advance: &mut Advance, batch: &[Settlement]) -> Result<Vec<Live>> {
         }
         let queue = definition.steps[step].queue.clone();
         limits::task_ended(&queue);
+        event::task_settled(&definition.steps[step]);
         let run = advance.add(MovingRun::new(*run_id, definition, task.priority));
         let moving = &mut advance.runs[run];
         if (moving.turn.as_ref()).is_none_or(|(of, last)| *of != queue || *last < task.turn) {

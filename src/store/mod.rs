@@ -4,11 +4,14 @@
 #![allow(unsafe_code)]
 
 pub mod door;
+pub mod doorbell;
 pub mod handler;
 pub mod json;
 pub mod latch;
 pub mod lock;
 mod one_row;
+pub mod pg_net;
+mod pinned;
 pub mod planner;
 pub mod role;
 mod row_type;
