@@ -82,7 +82,7 @@ impl Font {
     pub fn shorten(self, text: &str, size: f64, width: f64) -> String {
         cut(
             text,
-            (width * 100.0 / size) as usize,
+            (width * 100.0 / size + 0.5) as usize,
             |c| self.width(c),
             self.width('…'),
         )

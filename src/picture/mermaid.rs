@@ -49,7 +49,10 @@ pub fn mermaid(picture: &Picture) -> String {
     let _ = writeln!(out, "  accTitle: {}", harmless(&title));
     for (n, step) in picture.steps.iter().enumerate() {
         let (open, close) = shape(step);
-        let _ = writeln!(out, "  s{n}{open}\"{}\"{close}", text(step));
+        let text = text(step);
+        // Mermaid takes the last semicolon of a line away that looks to it like a style; so there is one for it.
+        let end = if text.contains('#') { ";" } else { "" };
+        let _ = writeln!(out, "  s{n}{open}\"{text}\"{close}{end}");
     }
     for (n, step) in picture.steps.iter().enumerate() {
         for dep in &step.deps {

@@ -39,21 +39,14 @@ pub fn overview(picture: &Picture) -> (Size, String) {
         let steps = picture.steps.iter().filter(|step| kind.has(step)).count();
         let _ = write!(out, "<g class=\"{}\">", kind.class());
         icon(&mut out, kind.symbol(), 0.0, top - 4.0, 16.0);
-        if let Kind::Status(status) = kind {
-            let _ = write!(
-                out,
-                "<path class=\"cells\" d=\"M30 {} {}\"/>",
-                number(top),
-                mark(status)
-            );
-        }
-        note(&mut out, top + 9.0, "");
         let _ = writeln!(
             out,
-            "<text x=\"48\" y=\"{}\" class=\"note\">{} {}</text></g>",
-            number(top + 9.0),
-            xml(&count(steps as i64, "step")),
-            kind.word()
+            "<path class=\"cells {}\" d=\"M27 {}{}\"/><text x=\"44\" y=\"{}\" class=\"note\">{}</text></g>",
+            kind.fill(),
+            number(top),
+            kind.mark(),
+            number(top + 8.0),
+            xml(&kind.says(&count(steps as i64, "step")))
         );
         top += LINE;
     }
@@ -139,10 +132,10 @@ impl Kind {
         }
     }
 
-    fn word(self) -> &'static str {
+    fn says(self, steps: &str) -> String {
         match self {
-            Self::Status(status) => status.word(),
-            Self::Executor(executor) => executor.word(),
+            Self::Status(status) => format!("{steps} {}", status.word()),
+            Self::Executor(executor) => format!("{steps} by {}", executor.word()),
         }
     }
 
@@ -153,29 +146,30 @@ impl Kind {
         }
     }
 
+    /// From the upper left corner of a square of 7.
     fn mark(self) -> &'static str {
+        const SQUARE: &str = "h7v7h-7z";
+        const TRIANGLE: &str = "l7 3.5l-7 3.5z";
+        const CROSS: &str = "l7 7m0 -7l-7 7";
+        const BARS: &str = "m1 0v7m4 -7v7";
         match self {
-            Self::Status(status) => mark(status),
-            Self::Executor(_) => "h7v7h-7z",
+            Self::Status(Status::Completed) | Self::Executor(Executor::Worker) => SQUARE,
+            Self::Status(Status::Started) | Self::Executor(Executor::External) => TRIANGLE,
+            Self::Status(Status::Failed) | Self::Executor(Executor::Timer) => CROSS,
+            Self::Status(Status::Skipped) | Self::Executor(Executor::Flow) => BARS,
+            // A dot, a stroke, a diamond, a circle.
+            Self::Status(Status::Pending) => "m3 3.5h1",
+            Self::Status(Status::Cancelled) => "m0 7l7 -7",
+            Self::Executor(Executor::Sql) => "m3.5 0l3.5 3.5l-3.5 3.5l-3.5 -3.5z",
+            Self::Executor(Executor::Http) => "m0 3.5a3.5 3.5 0 1 1 7 0a3.5 3.5 0 1 1 -7 0z",
         }
     }
 
     fn fill(self) -> &'static str {
         match self {
-            Self::Status(Status::Completed | Status::Started) => "full",
-            _ => "none",
+            Self::Status(Status::Completed | Status::Started)
+            | Self::Executor(Executor::Worker) => "full",
+            _ => "open",
         }
-    }
-}
-
-/// From the upper left corner of a square of 7: full, a triangle, a dot, a cross, two bars, a stroke.
-fn mark(status: Status) -> &'static str {
-    match status {
-        Status::Completed => "h7v7h-7z",
-        Status::Started => "l7 3.5l-7 3.5z",
-        Status::Pending => "m3 3.5h1",
-        Status::Failed => "l7 7m0 -7l-7 7",
-        Status::Skipped => "m1 0v7m4 -7v7",
-        Status::Cancelled => "m0 7l7 -7",
     }
 }

@@ -22,7 +22,9 @@ const NOTE: f64 = 13.0;
 const ID: f64 = 11.0;
 
 const NARROWEST: f64 = 156.0;
-const WIDEST: f64 = 272.0;
+const WIDEST: f64 = 300.0;
+/// How wide a card becomes at most for an error, which has a title of its own.
+const WIDEST_ERROR: f64 = 250.0;
 /// No slug or error above the steps is wider.
 const WIDEST_HEAD: f64 = 620.0;
 /// Left of the text of a card, and right of it, beside the icon there and below it.
@@ -266,7 +268,10 @@ fn card_width(steps: &[Step]) -> f64 {
         .map(|step| {
             let slug = Font::Slug.extent(&step.slug, SLUG) + BEFORE + AFTER;
             let line = Font::Words.extent(&step.line(), WORDS) + BEFORE + BESIDE;
-            slug.max(line) + if step.is_map { 2.0 * STACK } else { 0.0 }
+            let error = step.error().map_or(0.0, |error| {
+                (Font::Words.extent(error, WORDS) + 24.0).min(WIDEST_ERROR)
+            });
+            slug.max(line).max(error) + if step.is_map { 2.0 * STACK } else { 0.0 }
         })
         .fold(0.0, f64::max);
     widest.clamp(NARROWEST, WIDEST).ceil()
