@@ -153,20 +153,26 @@ pub fn duration(micros: i64) -> String {
     }
 }
 
-/// A number of things, and the word for them.
-pub fn count(number: i64, thing: &str) -> String {
+/// A number, its thousands apart.
+pub fn number(number: i64) -> String {
     let digits = number.unsigned_abs().to_string();
-    let mut grouped = String::new();
+    let mut apart = String::from(if number < 0 { "-" } else { "" });
     for (n, digit) in digits.chars().enumerate() {
-        if n > 0 && (digits.len() - n) % 3 == 0 {
-            grouped.push(',');
+        if n > 0 && (digits.len() - n).is_multiple_of(3) {
+            apart.push(',');
         }
-        grouped.push(digit);
+        apart.push(digit);
     }
-    match (number, thing.strip_suffix('y')) {
-        (1, _) => format!("1 {thing}"),
-        (_, Some(stem)) => format!("{grouped} {stem}ies"),
-        (_, None) => format!("{grouped} {thing}s"),
+    apart
+}
+
+/// A number of things, and the word for them.
+pub fn count(of: i64, thing: &str) -> String {
+    let number = number(of);
+    match (of, thing.strip_suffix('y')) {
+        (1, _) => format!("{number} {thing}"),
+        (_, Some(stem)) => format!("{number} {stem}ies"),
+        (_, None) => format!("{number} {thing}s"),
     }
 }
 

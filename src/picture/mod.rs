@@ -194,12 +194,14 @@ impl Picture {
                         format!("{} after {}", status.word(), label::duration(took))
                     }
                 }];
-                let ended = self.count(Status::Completed);
-                words.push(format!("{ended} of {steps} completed"));
+                let completed = label::number(self.count(Status::Completed) as i64);
+                words.push(format!("{completed} of {steps} completed"));
                 for status in [Status::Failed, Status::Skipped, Status::Cancelled] {
                     match self.count(status) {
                         0 => {}
-                        count => words.push(format!("{count} {}", status.word())),
+                        count => {
+                            words.push(format!("{} {}", label::number(count as i64), status.word()))
+                        }
                     }
                 }
                 let retries = (self.steps.iter())

@@ -93,10 +93,10 @@ fn open(out: &mut String, picture: &Picture, size: Size) {
         xml(&description(picture))
     );
     for symbol in Symbol::of(picture) {
-        let _ = write!(
+        let _ = writeln!(
             out,
             "<symbol id=\"pgflow-{}\" viewBox=\"0 0 16 16\" fill=\"none\" stroke=\"currentColor\" stroke-width=\"1.6\" \
-             stroke-linecap=\"round\" stroke-linejoin=\"round\">{}</symbol>\n",
+             stroke-linecap=\"round\" stroke-linejoin=\"round\">{}</symbol>",
             symbol.name(),
             symbol.shape()
         );
