@@ -46,7 +46,7 @@ from (select pgflow.run_svg(:'run')::text as svg) pictures;
 select p.oid::regprocedure as function, p.prorettype::regtype as returns, p.provolatile as volatile, p.proretset as is_set
 from pg_proc p
 where p.pronamespace = 'pgflow'::regnamespace and p.proname ~ '_(svg|mermaid)$'
-order by 1;
+order by p.proname;
 begin read only;
 select length(pgflow.run_svg(:'run')) > 0 as drawn;
 commit;
