@@ -277,7 +277,10 @@ impl State {
             && let Some(tasks) = self.initial_tasks
             && !matches!(self.status, Status::Pending | Status::Skipped)
         {
-            words.push(format!("{}/{tasks} tasks", self.completed_tasks));
+            words.push(match self.status {
+                Status::Completed => label::count(tasks, "task"),
+                _ => format!("{}/{tasks} tasks", self.completed_tasks),
+            });
         }
         match self.retries() {
             0 => {}

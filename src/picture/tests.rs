@@ -462,6 +462,10 @@ fn a_step_says_how_it_stands() {
         said(map_state(Status::Failed)),
         "failed after 4.2 s · 3/5 tasks · 2 retries"
     );
+    assert_eq!(
+        said(map_state(Status::Completed)),
+        "completed in 4.2 s · 5 tasks · 2 retries"
+    );
     let pending = State {
         initial_tasks: None,
         attempts: 0,
