@@ -78,6 +78,7 @@ pub mod lanes;
 pub mod limits;
 pub mod observe;
 pub mod pausing;
+pub mod pictures;
 pub mod prune_runs;
 pub mod receipt;
 pub mod results;

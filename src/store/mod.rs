@@ -28,7 +28,7 @@ mod tests;
 pub use door::{Session, enter};
 pub use row_type::RowType;
 pub use statement::{Row, Statement};
-pub use value::{Composite, Instant, Json, JsonArray, KeptJson, Rows};
+pub use value::{Composite, Instant, Json, JsonArray, KeptJson, Rows, Svg};
 
 /// Makes a misspelt `pgflow.…` setting an error once the library is loaded.
 pub fn reserve_settings_prefix() {
