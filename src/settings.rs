@@ -16,6 +16,8 @@ static EVENT_RETENTION: GucSetting<i32> = GucSetting::<i32>::new(7 * 86_400);
 
 static MAX_FLOW_DEPTH: GucSetting<i32> = GucSetting::<i32>::new(32);
 
+static REALTIME_MAX_BYTES: GucSetting<i32> = GucSetting::<i32>::new(64 * 1024);
+
 static HTTP_ALLOWED_HOSTS: GucSetting<Option<CString>> =
     GucSetting::<Option<CString>>::new(Some(c""));
 static HTTP_MAX_REQUESTS: GucSetting<i32> = GucSetting::<i32>::new(200);
@@ -119,6 +121,17 @@ pub fn register() {
         GucContext::Suset,
         GucFlags::default(),
     );
+    // Superusers may set it for a database too, so that not all databases of a server need the same.
+    GucRegistry::define_int_guc(
+        c"pgflow.realtime_max_bytes",
+        c"How large an output may be to be part of a realtime message.",
+        c"As text. A larger one is left out, and the message says so.",
+        &REALTIME_MAX_BYTES,
+        0,
+        100 * 1024 * 1024,
+        GucContext::Suset,
+        GucFlags::UNIT_BYTE,
+    );
     crate::store::reserve_settings_prefix();
 }
 
@@ -148,6 +161,11 @@ pub fn event_retention() -> i32 {
 /// How many runs a child may be nested in.
 pub fn max_flow_depth() -> i32 {
     MAX_FLOW_DEPTH.get()
+}
+
+/// How many bytes an output may have that is part of a message to the outside.
+pub fn realtime_max_bytes() -> i32 {
+    REALTIME_MAX_BYTES.get()
 }
 
 /// What the HTTP client is to keep to. A list of hosts that cannot be read allows none, and is told of.

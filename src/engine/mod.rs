@@ -78,6 +78,7 @@ pub mod limits;
 pub mod observe;
 pub mod pausing;
 pub mod prune_runs;
+pub mod realtime;
 pub mod receipt;
 pub mod results;
 pub mod retention;

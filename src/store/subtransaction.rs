@@ -10,6 +10,7 @@ use pgrx::pg_sys::errcodes::PgSqlErrorCode;
 use pgrx::pg_sys::panic::CaughtError;
 use pgrx::{PgTryBuilder, pg_sys};
 
+use super::changes;
 use crate::error::Result;
 
 /// The row is locked by someone else (`FOR UPDATE NOWAIT`).
@@ -48,8 +49,6 @@ pub fn contain<T>(work: impl FnOnce() -> Result<T>) -> Result<std::result::Resul
         PgSqlErrorCode::ERRCODE_INSUFFICIENT_RESOURCES,
         PgSqlErrorCode::ERRCODE_OPERATOR_INTERVENTION,
     ];
-    // ERRCODE_TO_CATEGORY of utils/elog.h.
-    let class = |code: PgSqlErrorCode| code as i64 & 0xfff;
     let message = |message: &str, detail: Option<&str>| match detail {
         Some(detail) => format!("{message}: {detail}"),
         None => message.to_owned(),
@@ -66,6 +65,26 @@ pub fn contain<T>(work: impl FnOnce() -> Result<T>) -> Result<std::result::Resul
     }
 }
 
+/// Runs `work` of others, which must not spoil what the call has done: `Ok(Err(message))` when it failed for whatever
+/// reason and was undone. Only what ends the statement or the session goes on.
+pub fn shield<T>(work: impl FnOnce() -> Result<T>) -> Result<std::result::Result<T, String>> {
+    match within(work) {
+        Ok(done) => done.map(Ok),
+        Err(CaughtError::PostgresError(report))
+            if class(report.sql_error_code())
+                != class(PgSqlErrorCode::ERRCODE_OPERATOR_INTERVENTION) =>
+        {
+            Ok(Err(report.message().to_owned()))
+        }
+        Err(unexpected) => unexpected.rethrow(),
+    }
+}
+
+/// ERRCODE_TO_CATEGORY of utils/elog.h.
+fn class(code: PgSqlErrorCode) -> i64 {
+    code as i64 & 0xfff
+}
+
 #[allow(clippy::result_large_err)]
 fn within<T>(work: impl FnOnce() -> Result<T>) -> std::result::Result<Result<T>, CaughtError> {
     // SAFETY: the pattern of plpgsql's exception blocks: memory context and resource owner are put back on both ways
@@ -73,6 +92,7 @@ fn within<T>(work: impl FnOnce() -> Result<T>) -> std::result::Result<Result<T>,
     unsafe {
         let context = pg_sys::CurrentMemoryContext;
         let owner = pg_sys::CurrentResourceOwner;
+        let noted = changes::noted();
         pg_sys::BeginInternalSubTransaction(std::ptr::null());
         pg_sys::MemoryContextSwitchTo(context);
 
@@ -86,6 +106,7 @@ fn within<T>(work: impl FnOnce() -> Result<T>) -> std::result::Result<Result<T>,
             pg_sys::ReleaseCurrentSubTransaction();
         } else {
             pg_sys::RollbackAndReleaseCurrentSubTransaction();
+            changes::forget_since(noted);
         }
         pg_sys::MemoryContextSwitchTo(context);
         pg_sys::CurrentResourceOwner = owner;
