@@ -3,9 +3,9 @@
 -- times that is not even looked at.
 -- Locks nothing.
 select u.ordinal, 'pgflow:run:' || u.run_id::text,
-       case when u.step_slug is null then 'run:' else 'step:' || u.step_slug || ':' end || u.status,
+       case when u.step_slug is null then 'run:' || u.status else 'step:' || u.step_slug || ':' || u.status end,
        m.payload,
-       case when u.is_public and octet_length(m.payload::text) <= $6 then m.payload::text end
+       case when octet_length(t.payload) <= $6 then t.payload end
 from unnest($1::uuid[], $2::text[], $3::text[], $4::boolean[]) with ordinality u(run_id, step_slug, status, is_public, ordinal)
 cross join lateral (
   select r.flow_slug::text, r.started_at, r.finished_at, r.output, r.error_message, null::text as skip_reason
@@ -18,17 +18,22 @@ cross join lateral (
 cross join lateral (
   select case when u.status <> 'completed' or c.output is null then null
               when pg_column_size(c.output) > 8 * $5::bigint then false
-              else octet_length(c.output::text) <= $5 end as output_fits,
-         case when u.status in ('failed', 'cancelled', 'skipped') then length(c.error_message) <= 1000 end as message_fits
-  offset 0) f
+              else octet_length(c.output::text) <= $5 end as fits
+  offset 0) o
 cross join lateral (
-  select jsonb_build_object('event_type', case when u.step_slug is null then 'run:' else 'step:' end || u.status,
-                            'run_id', u.run_id, 'flow_slug', c.flow_slug, 'status', u.status, 'started_at', c.started_at)
-         || case when u.step_slug is null then '{}' else jsonb_build_object('step_slug', u.step_slug) end
-         || case when u.status = 'started' then '{}' else jsonb_build_object('finished_at', c.finished_at) end
-         || case when f.output_fits then jsonb_build_object('output', c.output) else '{}' end
-         || case when f.message_fits is null then '{}' else jsonb_build_object('error_message', left(c.error_message, 1000)) end
-         || case when u.status <> 'skipped' then '{}' else jsonb_build_object('skip_reason', c.skip_reason) end
-         || case when f.output_fits is false or f.message_fits is false then '{"fetch": true}' else '{}' end::jsonb as payload
+  -- What is null is not there; within an output nulls stay.
+  select jsonb_strip_nulls(jsonb_build_object(
+           'event_type', case when u.step_slug is null then 'run:' else 'step:' end || u.status,
+           'run_id', u.run_id, 'flow_slug', c.flow_slug, 'step_slug', u.step_slug, 'status', u.status,
+           'started_at', c.started_at,
+           'finished_at', case when u.status <> 'started' then c.finished_at end,
+           'error_message', case when u.status in ('failed', 'cancelled', 'skipped') then left(c.error_message, 1000) end,
+           'skip_reason', case when u.status = 'skipped' then c.skip_reason end,
+           'fetch', case when not o.fits or u.status in ('failed', 'cancelled', 'skipped') and length(c.error_message) > 1000
+                         then true end))
+         || case when o.fits then jsonb_build_object('output', c.output) else '{}' end as payload
   offset 0) m
+cross join lateral (
+  select case when u.is_public then m.payload::text end as payload
+  offset 0) t
 order by u.ordinal

@@ -72,6 +72,49 @@ drop schema realtime cascade;
 reset client_min_messages;
 
 set client_min_messages = error;
+-- The policy of docs/realtime.md: users watch the private topics of the runs that were started for them, and no others.
+create role rt_authenticated;
+create schema realtime;
+create schema auth;
+grant usage on schema realtime, auth to rt_authenticated;
+create table realtime.messages (topic text, extension text);
+alter table realtime.messages enable row level security;
+grant select on realtime.messages to rt_authenticated;
+create function realtime.topic() returns text language sql stable as $$ select nullif(current_setting('realtime.topic', true), '') $$;
+create function auth.uid() returns uuid language sql stable as $$ select nullif(current_setting('rt.sub', true), '')::uuid $$;
+create function public.may_watch(topic text) returns boolean
+language sql stable security definer set search_path = '' as $$
+  select exists (
+    select from pgflow.runs r
+    where r.created_for = (select auth.uid())::text
+      and r.run_id = case when topic ~ '^pgflow:run:[0-9a-f-]{36}$' then substr(topic, 12)::uuid end)
+$$;
+revoke all on function public.may_watch from public;
+grant execute on function public.may_watch to rt_authenticated;
+create policy "who started a run may watch it" on realtime.messages for select to rt_authenticated
+using (realtime.messages.extension = 'broadcast' and public.may_watch((select realtime.topic())));
+select pgflow.run_flow('rt_own') as mine, pgflow.run_flow('rt_own') as others, gen_random_uuid() as me \gset
+update pgflow.runs set created_for = :'me' where run_id = :'mine';
+update pgflow.runs set created_for = gen_random_uuid() where run_id = :'others';
+-- Realtime puts a row there and looks whether the user sees it.
+insert into realtime.messages values ('any', 'broadcast'), ('any', 'presence');
+set role rt_authenticated;
+set rt.sub = :'me';
+select set_config('realtime.topic', 'pgflow:run:' || :'mine', false) \g /dev/null
+select * from realtime.messages;
+select set_config('realtime.topic', 'pgflow:run:' || :'others', false) \g /dev/null
+select * from realtime.messages;
+select set_config('realtime.topic', 'pgflow:run:' || repeat('-', 35) || 'x', false) \g /dev/null
+select * from realtime.messages;
+reset rt.sub;
+select set_config('realtime.topic', 'pgflow:run:' || :'mine', false) \g /dev/null
+select * from realtime.messages;
+reset role;
+set client_min_messages = warning;
+drop schema realtime, auth cascade;
+drop function public.may_watch;
+drop role rt_authenticated;
+
 -- A publication: who owns it, and was granted the function, may have it say where runs stand.
 create publication rt_super;
 set role rt_planter;
