@@ -60,6 +60,11 @@ extension_sql_file!(
     name = "children",
     requires = ["runtime"]
 );
+extension_sql_file!(
+    "../sql/realtime.sql",
+    name = "realtime",
+    requires = ["definitions"]
+);
 // `held` calls `run_key`.
 extension_sql_file!(
     "../sql/views.sql",

@@ -27,6 +27,9 @@ pub enum HttpTransport {
 
 static HTTP_TRANSPORT: GucSetting<HttpTransport> =
     GucSetting::<HttpTransport>::new(HttpTransport::Background);
+
+static REALTIME_MAX_BYTES: GucSetting<i32> = GucSetting::<i32>::new(64 * 1024);
+
 static HTTP_ALLOWED_HOSTS: GucSetting<Option<CString>> =
     GucSetting::<Option<CString>>::new(Some(c""));
 static HTTP_MAX_REQUESTS: GucSetting<i32> = GucSetting::<i32>::new(200);
@@ -139,6 +142,17 @@ pub fn register() {
         GucContext::Suset,
         GucFlags::default(),
     );
+    // Superusers may set it for a database too, so that not all databases of a server need the same.
+    GucRegistry::define_int_guc(
+        c"pgflow.realtime_max_bytes",
+        c"How large an output may be to be part of a realtime message.",
+        c"As text. A larger one is left out, and the message says so.",
+        &REALTIME_MAX_BYTES,
+        0,
+        100 * 1024 * 1024,
+        GucContext::Suset,
+        GucFlags::UNIT_BYTE,
+    );
     crate::store::reserve_settings_prefix();
 }
 
@@ -178,6 +192,11 @@ pub fn http_transport() -> HttpTransport {
 /// Tells of a list of hosts that cannot be read.
 pub fn warn_of_hosts(problem: &str) {
     pgrx::warning!("pgflow.http_allowed_hosts allows nothing: {problem}");
+}
+
+/// How many bytes an output may have that is part of a message to the outside.
+pub fn realtime_max_bytes() -> i32 {
+    REALTIME_MAX_BYTES.get()
 }
 
 /// What the HTTP client is to keep to. A list of hosts that cannot be read allows none, and is told of.

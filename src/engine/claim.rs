@@ -9,6 +9,8 @@
 //! together follow each other. So runs take turns, whatever their size, and no counter is kept: the head of the queue is
 //! the virtual time, and the clock in microseconds stands in for it when nothing is ready.
 
+use std::collections::HashMap;
+
 use rand::Rng;
 
 use super::aftermath::{self, Aftermath};
@@ -282,11 +284,14 @@ pub fn hand_out(
     if (taken.first()).is_some_and(|task| task.attempts_found < taken.len() as i64) {
         start_attempts(session, request, &taken)?;
     }
-    let opened: Vec<_> = (taken.iter().filter(|task| task.opens_run))
-        .map(|task| task.run_id)
+    let opens: HashMap<_, _> = (taken.iter().filter(|task| task.opens_run))
+        .map(|task| (task.run_id, task.flow_slug.as_str()))
         .collect();
-    if !opened.is_empty() {
-        OPEN_FREE_RUNS.execute(&[&opened, &session.now])?;
+    if !opens.is_empty() {
+        let ids: Vec<_> = opens.keys().copied().collect();
+        for run in OPEN_FREE_RUNS.query(&[&ids, &session.now], |row| row.get::<RunId>(1))? {
+            event::run_of_flow_opened(session, opens[&run], run)?;
+        }
     }
     let row_type = RowType::open()?;
     let mut tasks = Vec::with_capacity(taken.len());

@@ -1,6 +1,6 @@
 //! `delete_flow`: a flow with all its versions and schedules, and its runs when asked for.
 
-use super::define;
+use super::{define, realtime};
 use crate::error::{Error, Result, quoted};
 use crate::statements;
 use crate::store::value::Parameter;
@@ -51,7 +51,8 @@ pub fn delete_flow(session: &Session, flow_slug: &str, with_runs: bool) -> Resul
         ("flow has new schedules", "Schedules"),
         &flow.slug,
     )?;
-    DELETE_SCHEDULES_OF_FLOW.execute(&[&flow.slug])
+    DELETE_SCHEDULES_OF_FLOW.execute(&[&flow.slug])?;
+    realtime::forget_flow(&flow.slug)
 }
 
 /// Under REPEATABLE READ what was committed after the transaction's snapshot cannot be deleted, and would outlive the

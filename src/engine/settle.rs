@@ -335,14 +335,18 @@ fn find(
     })
 }
 
-fn open(open_runs: &Statement, advance: &Advance, live: &[Live]) -> Result<()> {
-    let runs: Vec<_> = (live.iter().filter(|task| task.opens_run))
-        .map(|task| advance.runs[task.run].id)
+fn open(open_runs: &Statement, advance: &mut Advance, live: &[Live]) -> Result<()> {
+    let runs: HashMap<_, _> = (live.iter().filter(|task| task.opens_run))
+        .map(|task| (advance.runs[task.run].id, task.run))
         .collect();
     if runs.is_empty() {
         return Ok(());
     }
-    open_runs.execute(&[&runs, &advance.session.now])
+    let ids: Vec<_> = runs.keys().copied().collect();
+    for id in open_runs.query(&[&ids, &advance.session.now], |row| row.get(1))? {
+        advance.run_opened(runs[&id])?;
+    }
+    Ok(())
 }
 
 /// The tasks of one fate, as columns: their keys and attempts.

@@ -12,7 +12,7 @@ use pgrx::{PgXactCallbackEvent, pg_sys, register_xact_callback, warning};
 
 use super::door::{self, Session};
 use super::pinned::Pinned;
-use super::{subtransaction, wake};
+use super::{notices, subtransaction, wake};
 use crate::error::Result;
 
 /// The work on a queue.
@@ -66,6 +66,7 @@ fn ring_all(ring: Ring) {
     pinned.give_back();
     // SAFETY: what was pushed above.
     unsafe { pg_sys::PopActiveSnapshot() };
-    // Whoever waits for what became ready meanwhile: the callback that tells them may have run already.
+    // Whoever waits for what became ready meanwhile, or listens: the callbacks that tell them may have run already.
     wake::notify_waiting();
+    notices::notify();
 }

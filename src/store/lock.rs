@@ -70,6 +70,11 @@ pub fn event_key(name: &str, key: Option<&str>) -> i64 {
     }
 }
 
+/// The advisory lock key under which listeners hear of changes, see docs/realtime.md. No event has an empty name.
+pub fn events_key() -> i64 {
+    event_key("", None)
+}
+
 fn fnv_1a(bytes: impl Iterator<Item = u8>) -> i64 {
     let hash = bytes.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
@@ -208,5 +213,36 @@ pub fn has_waiting_worker(queue: &str) -> bool {
             direct_function_call::<bool>(pg_sys::pg_advisory_unlock_int8, &[key]);
         }
         !free
+    }
+}
+
+/// Whether somebody listens to changes now: it then holds that lock in share mode.
+pub fn is_heard() -> bool {
+    let is_free = hold_off_listeners();
+    if is_free {
+        unlock(events_key(), pg_sys::RowExclusiveLock);
+    }
+    !is_free
+}
+
+/// If nobody listens to changes, keeps it so until the transaction has ended: others who ask share the lock, and who
+/// begins to listen waits for it. False when somebody listens, or waits to.
+pub fn hold_off_listeners() -> bool {
+    let tag = tag(events_key(), BIGINT);
+    // SAFETY: a heavyweight lock in a mode that SQL cannot ask for, given back at the end of the transaction. The own
+    // session would not be in the way.
+    unsafe {
+        let share = pg_sys::ShareLock as pg_sys::LOCKMODE;
+        #[cfg(any(feature = "pg15", feature = "pg16"))]
+        let listens_itself = pg_sys::LockHeldByMe(&tag, share);
+        #[cfg(not(any(feature = "pg15", feature = "pg16")))]
+        let listens_itself = pg_sys::LockHeldByMe(&tag, share, false);
+        !listens_itself
+            && pg_sys::LockAcquire(
+                &tag,
+                pg_sys::RowExclusiveLock as pg_sys::LOCKMODE,
+                false,
+                true,
+            ) != pg_sys::LockAcquireResult::LOCKACQUIRE_NOT_AVAIL
     }
 }

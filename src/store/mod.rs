@@ -1,14 +1,17 @@
 //! The only place that speaks to PostgreSQL: the door every call comes through, kept statements, values that pass
-//! unparsed, locks, and the wake-up call to workers. Nothing here knows a rule of the engine.
+//! unparsed, locks, the wake-up call to workers, and what is told to the outside. Nothing here knows a rule of the engine.
 
 #![allow(unsafe_code)]
 
+mod broadcast;
+pub mod changes;
 pub mod door;
 pub mod doorbell;
 pub mod handler;
 pub mod json;
 pub mod latch;
 pub mod lock;
+mod notices;
 mod one_row;
 pub mod pg_net;
 mod pinned;

@@ -273,6 +273,20 @@ impl Statement {
     }
 }
 
+/// Runs a command that a statement has made, with every name in it quoted: for what takes no parameters.
+pub fn command(text: &str) -> Result<()> {
+    let text =
+        CString::new(text).map_err(|_| Error::Internal("a command has a zero byte".into()))?;
+    // SAFETY: the text outlives the call.
+    let status = unsafe { pg_sys::SPI_execute(text.as_ptr(), false, 0) };
+    if status < 0 {
+        return Err(Error::Internal(format!(
+            "a command failed with SPI status {status}"
+        )));
+    }
+    Ok(())
+}
+
 /// The values of parameters, and which of them are null, as SPI takes them.
 fn datums(parameters: &[&dyn Parameter]) -> (Vec<pg_sys::Datum>, Vec<c_char>) {
     let mut nulls = Vec::with_capacity(parameters.len());

@@ -10,6 +10,7 @@ use pgrx::pg_sys::errcodes::PgSqlErrorCode;
 use pgrx::pg_sys::panic::CaughtError;
 use pgrx::{PgTryBuilder, pg_sys};
 
+use super::changes;
 use crate::error::Result;
 
 /// The row is locked by someone else (`FOR UPDATE NOWAIT`).
@@ -98,6 +99,7 @@ fn within<T>(work: impl FnOnce() -> Result<T>) -> std::result::Result<Result<T>,
     unsafe {
         let context = pg_sys::CurrentMemoryContext;
         let owner = pg_sys::CurrentResourceOwner;
+        let noted = changes::noted();
         pg_sys::BeginInternalSubTransaction(std::ptr::null());
         pg_sys::MemoryContextSwitchTo(context);
 
@@ -111,6 +113,7 @@ fn within<T>(work: impl FnOnce() -> Result<T>) -> std::result::Result<Result<T>,
             pg_sys::ReleaseCurrentSubTransaction();
         } else {
             pg_sys::RollbackAndReleaseCurrentSubTransaction();
+            changes::forget_since(noted);
         }
         pg_sys::MemoryContextSwitchTo(context);
         pg_sys::CurrentResourceOwner = owner;
