@@ -5,7 +5,7 @@ REVOKE ALL ON ALL TABLES IN SCHEMA pgflow, pgflow_locks FROM PUBLIC;
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA pgflow, pgflow_locks FROM PUBLIC;
 -- Not on the row types of tables: pg_dump would warn of each of them at every dump, and whoever cannot use the schema
 -- cannot name them.
-REVOKE ALL ON TYPE pgflow.claimed_task, pgflow.task_receipt FROM PUBLIC;
+REVOKE ALL ON TYPE pgflow.claimed_task, pgflow.task_receipt, pgflow."image/svg+xml" FROM PUBLIC;
 
 COMMENT ON FUNCTION pgflow.create_flow IS 'Makes a flow, or changes the options of its latest version; equal options change nothing, and a version that has run makes way for the next. base_delay, timeout and max_delay are seconds. Errors: 22023 option out of range, 42501 the flow is somebody else''s.';
 COMMENT ON FUNCTION pgflow.add_step IS 'Adds a step to the latest version of a flow, or changes it; equal options change nothing, and a version that has run makes way for the next. base_delay, timeout and start_delay are seconds. Errors: PT404 unknown flow or dep, 22023 fault of the definition.';
@@ -29,6 +29,10 @@ COMMENT ON FUNCTION pgflow.cancel_run IS 'Cancels a run with its unfinished step
 COMMENT ON FUNCTION pgflow.retry_run IS 'Puts a failed or cancelled run back to started: what is completed or skipped stays, the rest is ready at once with a new budget of attempts. Errors: PT404 unknown run, PT409 neither failed nor cancelled.';
 COMMENT ON FUNCTION pgflow.fork_run IS 'Starts a new run on the version of an ended one and returns its id: the named steps, what is downstream of them and what had not resolved run again, the others keep their state and output. Errors: PT404 unknown run or step, PT409 not ended, 22023 payload of a root map is no array.';
 COMMENT ON FUNCTION pgflow.get_run IS 'A run with its steps in order of definition, as one object: {"run": {…}, "steps": […]}, with the counts of tasks and attempts of each step. Changes nothing. Errors: PT404 unknown run.';
+COMMENT ON FUNCTION pgflow.flow_mermaid IS 'The steps and deps of a version, the latest by default, as a flowchart of Mermaid. Changes nothing. Errors: PT404 unknown flow or version.';
+COMMENT ON FUNCTION pgflow.run_mermaid IS 'A run as a flowchart of Mermaid, with the status, retries and duration of each step. Changes nothing. Errors: PT404 unknown run.';
+COMMENT ON FUNCTION pgflow.flow_svg IS 'The steps and deps of a version, the latest by default, as an SVG image; PostgREST serves it as one. Changes nothing. Errors: PT404 unknown flow or version.';
+COMMENT ON FUNCTION pgflow.run_svg IS 'A run as an SVG image, with the status, progress, retries, error and duration of each step; PostgREST serves it as one. Changes nothing. Errors: PT404 unknown run.';
 COMMENT ON FUNCTION pgflow.prune_runs IS 'Deletes up to max_runs runs that ended longer ago than older_than, the oldest first, with their steps, attempts and idempotency keys, and returns how many. Errors: 22023 older_than is negative.';
 COMMENT ON FUNCTION pgflow.run_upkeep IS 'Does what is due, once, as the background worker does by itself: ends leases that ran out, resolves timers, and so on. Returns when there is something to do next, null for never. For servers without a background worker: call it from any scheduler.';
 COMMENT ON FUNCTION pgflow.start_background IS 'Starts the background workers of this database on a server that does not preload pgflow; they run until the server restarts. Does nothing where they run already. Errors: PT409 no background worker process is free.';

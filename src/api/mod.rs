@@ -8,6 +8,7 @@ mod define;
 mod locks;
 mod observe;
 mod operate;
+mod pictures;
 mod queues;
 mod run;
 mod schedule;

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use super::definitions;
+use super::doorbell;
 use super::runs::Run;
 use super::walks::Lane;
 use crate::error::Result;
@@ -36,6 +37,23 @@ pub fn tasks_ready(lane: Lane) {
         wake::at_commit(lane.queue);
     } else {
         latch::set_at_commit();
+        if lane.executor == Executor::Http {
+            doorbell::at_commit(lane.queue);
+        }
+    }
+}
+
+/// A task of the step was settled: the next ones of its queue may have waited for that.
+pub fn task_settled(step: &Step) {
+    if step.executor == Executor::Http {
+        doorbell::at_commit(&step.queue);
+    }
+}
+
+/// Somebody claimed from the queue, and has swept what is due there.
+pub fn claimed(lane: Lane) {
+    if lane.executor == Executor::Worker {
+        doorbell::at_commit(lane.queue);
     }
 }
 
@@ -43,6 +61,7 @@ pub fn tasks_ready(lane: Lane) {
 pub fn queue_has_room(queue: &str) {
     wake::at_commit(queue);
     latch::set_at_commit();
+    doorbell::at_commit(queue);
 }
 
 /// A run has come to a status.

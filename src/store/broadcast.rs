@@ -11,7 +11,6 @@ use pgrx::pg_sys;
 use super::changes::Message;
 use super::role::{self, Rights};
 use super::subtransaction;
-use crate::error::Result;
 
 /// `realtime.send`, and whose it is.
 pub struct Sender {
@@ -73,9 +72,10 @@ unsafe fn owner_of_schema(schema: pg_sys::Oid) -> Option<pg_sys::Oid> {
     }
 }
 
-/// Sends messages in their order, all or none of them. `Ok(Err(message))` when the function failed and was undone.
-pub fn send(sender: &Sender, messages: &[Message]) -> Result<std::result::Result<(), String>> {
-    subtransaction::shield(|| {
+/// Sends messages in their order, all or none of them. An error, with its message, when the function failed and was
+/// undone.
+pub fn send(sender: &Sender, messages: &[Message]) -> Result<(), String> {
+    let sent = subtransaction::shield(|| {
         // SAFETY: an error ends the subtransaction, and the settings with it; the rights come back when they are dropped.
         unsafe {
             let level = pg_sys::NewGUCNestLevel();
@@ -99,6 +99,9 @@ pub fn send(sender: &Sender, messages: &[Message]) -> Result<std::result::Result
             pg_sys::CommandCounterIncrement();
         }
         Ok(())
+    });
+    sent.map_err(|reason| {
+        reason.unwrap_or_else(|| "another transaction came in between".to_owned())
     })
 }
 

@@ -162,7 +162,7 @@ fn tell_chunk(chunk: &[Change], sender: &mut Option<Sender>) -> Result<()> {
         notices::with_text_at_commit(change.clone(), text);
     }
     if let Some(to) = sender
-        && let Err(reason) = broadcast::send(to, &messages)?
+        && let Err(reason) = broadcast::send(to, &messages)
     {
         pgrx::warning!("pgflow could not publish changes: realtime.send failed: {reason}");
         // What comes later would make no sense to who has not heard of what came before.

@@ -57,6 +57,14 @@ pub fn act<T>(work: impl FnOnce(&Session) -> Result<T>) -> Result<T> {
     result
 }
 
+/// [`act`] for work that nobody asks for: pgflow itself is the caller.
+pub fn act_for_itself<T>(work: impl FnOnce(&Session) -> Result<T>) -> Result<T> {
+    let rights = Rights::take(schema_owner()?, pg_sys::SECURITY_LOCAL_USERID_CHANGE);
+    let result = act(work);
+    drop(rights);
+    result
+}
+
 /// Whether the transaction sees one state of the tables from its first statement to its end.
 pub fn has_fixed_snapshot() -> bool {
     // SAFETY: reads a variable of the backend.

@@ -127,18 +127,22 @@ pub fn unlock_runs_as(runs: impl IntoIterator<Item = (RunId, Hold)>) {
 
 /// Gives back an advisory lock that was taken until the transaction ends.
 fn unlock(key: i64, mode: u32) {
-    // SAFETY: a lock that this transaction holds.
-    unsafe { pg_sys::LockRelease(&tag(key), mode as pg_sys::LOCKMODE, false) };
+    // SAFETY: the tag of the lock.
+    unsafe { pg_sys::LockRelease(&tag(key, BIGINT), mode as pg_sys::LOCKMODE, false) };
 }
 
-/// The tag of pg_advisory_lock(bigint), see SET_LOCKTAG_INT64 in lockfuncs.c of PostgreSQL.
-fn tag(key: i64) -> pg_sys::LOCKTAG {
+/// What tells advisory locks apart that have the same key: those of pg_advisory_lock(bigint), see SET_LOCKTAG_INT64 in
+/// lockfuncs.c of PostgreSQL, and pgflow's own, which no SQL function takes (those with two keys have 2).
+const BIGINT: u16 = 1;
+const OWN: u16 = 3;
+
+fn tag(key: i64, class: u16) -> pg_sys::LOCKTAG {
     pg_sys::LOCKTAG {
-        // SAFETY: reads a variable of the backend.
+        // SAFETY: a variable of the backend.
         locktag_field1: unsafe { pg_sys::MyDatabaseId }.to_u32(),
         locktag_field2: (key >> 32) as u32,
         locktag_field3: key as u32,
-        locktag_field4: 1,
+        locktag_field4: class,
         locktag_type: pg_sys::LockTagType::LOCKTAG_ADVISORY as u8,
         locktag_lockmethodid: pg_sys::USER_LOCKMETHOD as u8,
     }
@@ -182,11 +186,14 @@ fn keys_of(runs: impl IntoIterator<Item = (RunId, Hold)>) -> BTreeMap<i64, Hold>
 }
 
 /// Takes, until the session ends, the lock of the one process that looks after this database; false when another has it.
+/// Whoever is only let in to the database cannot have it.
 pub fn own_database() -> bool {
     // No queue has an empty name.
-    let key = Some(pg_sys::Datum::from(queue_key("")));
-    // SAFETY: pg_try_advisory_lock(bigint).
-    unsafe { direct_function_call(pg_sys::pg_try_advisory_lock_int8, &[key]).unwrap_or(false) }
+    let tag = tag(queue_key(""), OWN);
+    let mode = pg_sys::ExclusiveLock as pg_sys::LOCKMODE;
+    // SAFETY: a lock for the session that is not waited for.
+    let taken = unsafe { pg_sys::LockAcquire(&tag, mode, true, true) };
+    taken != pg_sys::LockAcquireResult::LOCKACQUIRE_NOT_AVAIL
 }
 
 /// Takes the lock of a run if nobody holds it.
@@ -221,7 +228,7 @@ pub fn is_heard() -> bool {
 /// If nobody listens to changes, keeps it so until the transaction has ended: others who ask share the lock, and who
 /// begins to listen waits for it. False when somebody listens, or waits to.
 pub fn hold_off_listeners() -> bool {
-    let tag = tag(events_key());
+    let tag = tag(events_key(), BIGINT);
     // SAFETY: a heavyweight lock in a mode that SQL cannot ask for, given back at the end of the transaction. The own
     // session would not be in the way.
     unsafe {

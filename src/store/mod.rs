@@ -6,12 +6,15 @@
 mod broadcast;
 pub mod changes;
 pub mod door;
+pub mod doorbell;
 pub mod handler;
 pub mod json;
 pub mod latch;
 pub mod lock;
 mod notices;
 mod one_row;
+pub mod pg_net;
+mod pinned;
 pub mod planner;
 pub mod role;
 mod row_type;
@@ -28,7 +31,7 @@ mod tests;
 pub use door::{Session, enter};
 pub use row_type::RowType;
 pub use statement::{Row, Statement};
-pub use value::{Composite, Instant, Json, JsonArray, KeptJson, Rows};
+pub use value::{Composite, Instant, Json, JsonArray, KeptJson, Rows, Svg};
 
 /// Makes a misspelt `pgflow.…` setting an error once the library is loaded.
 pub fn reserve_settings_prefix() {

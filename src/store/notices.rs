@@ -110,7 +110,8 @@ unsafe extern "C-unwind" fn subtransaction_ended(
     });
 }
 
-fn notify() {
+/// Tells what has been noted, if anybody listens: called just before the commit.
+pub fn notify() {
     let notices = NOTICES.take();
     if notices.is_empty() || lock::hold_off_listeners() {
         return;

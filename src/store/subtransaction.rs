@@ -49,40 +49,47 @@ pub fn contain<T>(work: impl FnOnce() -> Result<T>) -> Result<std::result::Resul
         PgSqlErrorCode::ERRCODE_INSUFFICIENT_RESOURCES,
         PgSqlErrorCode::ERRCODE_OPERATOR_INTERVENTION,
     ];
-    let message = |message: &str, detail: Option<&str>| match detail {
-        Some(detail) => format!("{message}: {detail}"),
-        None => message.to_owned(),
-    };
     match within(work) {
         Ok(Ok(done)) => Ok(Ok(done)),
-        Ok(Err(error)) => Ok(Err(message(&error.to_string(), error.detail()))),
+        Ok(Err(error)) => Ok(Err(described(&error.to_string(), error.detail()))),
         Err(CaughtError::PostgresError(report))
             if !OTHERS.map(class).contains(&class(report.sql_error_code())) =>
         {
-            Ok(Err(message(report.message(), report.detail())))
+            Ok(Err(described(report.message(), report.detail())))
         }
         Err(unexpected) => unexpected.rethrow(),
     }
 }
 
-/// Runs `work` of others, which must not spoil what the call has done: `Ok(Err(message))` when it failed for whatever
-/// reason and was undone. Only what ends the statement or the session goes on.
-pub fn shield<T>(work: impl FnOnce() -> Result<T>) -> Result<std::result::Result<T, String>> {
-    match within(work) {
-        Ok(done) => done.map(Ok),
-        Err(CaughtError::PostgresError(report))
-            if class(report.sql_error_code())
-                != class(PgSqlErrorCode::ERRCODE_OPERATOR_INTERVENTION) =>
-        {
-            Ok(Err(report.message().to_owned()))
+/// Runs `work`, which may fail for whatever reason: `Err` when it did and was undone, with the message, or without one when
+/// others came in between and another transaction may do better. Only what ends the session or cancels its statement
+/// goes on.
+pub fn shield<T>(work: impl FnOnce() -> Result<T>) -> std::result::Result<T, Option<String>> {
+    let report = match within(work) {
+        Ok(done) => {
+            return done.map_err(|error| Some(described(&error.to_string(), error.detail())));
         }
+        Err(CaughtError::PostgresError(report)) => report,
         Err(unexpected) => unexpected.rethrow(),
+    };
+    let found = class(report.sql_error_code());
+    if found == class(PgSqlErrorCode::ERRCODE_OPERATOR_INTERVENTION) {
+        CaughtError::PostgresError(report).rethrow()
     }
+    let is_rollback = found == class(PgSqlErrorCode::ERRCODE_TRANSACTION_ROLLBACK);
+    Err((!is_rollback).then(|| described(report.message(), report.detail())))
 }
 
 /// ERRCODE_TO_CATEGORY of utils/elog.h.
 fn class(code: PgSqlErrorCode) -> i64 {
     code as i64 & 0xfff
+}
+
+fn described(message: &str, detail: Option<&str>) -> String {
+    match detail {
+        Some(detail) => format!("{message}: {detail}"),
+        None => message.to_owned(),
+    }
 }
 
 #[allow(clippy::result_large_err)]
