@@ -54,6 +54,7 @@ extension_sql_file!(
     name = "children",
     requires = ["runtime"]
 );
+extension_sql_file!("../sql/grants.sql", name = "grants", requires = ["runtime"]);
 // `held` calls `run_key`.
 extension_sql_file!(
     "../sql/views.sql",

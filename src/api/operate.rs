@@ -5,7 +5,7 @@ use pgrx::prelude::*;
 
 use super::arguments::{required, within};
 use crate::background;
-use crate::engine::{prune_runs, retention, upkeep};
+use crate::engine::{prune_runs, retention, rights, upkeep};
 use crate::store::{Instant, enter};
 
 /// Deletes old runs and returns how many.
@@ -13,6 +13,7 @@ use crate::store::{Instant, enter};
 #[search_path(pg_catalog, pg_temp)]
 fn prune_runs(older_than: Option<Interval>, max_runs: default!(Option<i32>, 10000)) -> i64 {
     enter(|session| {
+        rights::may_operate(session)?;
         let max_runs = within("max_runs", required("max_runs", max_runs)?, 0..=i32::MAX)?;
         prune_runs::prune_runs(session, required("older_than", older_than)?, max_runs)
     })
@@ -22,19 +23,28 @@ fn prune_runs(older_than: Option<Interval>, max_runs: default!(Option<i32>, 1000
 #[pg_extern(schema = "pgflow")]
 #[search_path(pg_catalog, pg_temp)]
 fn set_retention(flow_slug: Option<&str>, keep: Option<Interval>) {
-    enter(|session| retention::set_retention(session, required("flow_slug", flow_slug)?, keep))
+    enter(|session| {
+        rights::may_define(session)?;
+        retention::set_retention(session, required("flow_slug", flow_slug)?, keep)
+    })
 }
 
 /// Does once what the background worker does, for servers that have none, and returns when there is something to do next.
 #[pg_extern(schema = "pgflow")]
 #[search_path(pg_catalog, pg_temp)]
 fn run_upkeep() -> Option<Instant> {
-    enter(upkeep::run)
+    enter(|session| {
+        rights::may_operate(session)?;
+        upkeep::run(session)
+    })
 }
 
 /// Starts the background workers of this database.
 #[pg_extern(schema = "pgflow")]
 #[search_path(pg_catalog, pg_temp)]
 fn start_background() {
-    enter(|_| background::start());
+    enter(|session| {
+        rights::may_operate(session)?;
+        background::start()
+    });
 }

@@ -6,6 +6,7 @@ use super::arguments::{required, seconds, within};
 use crate::engine::claim::{self, MAX_TASKS};
 use crate::engine::receipt::{self, TaskKey};
 use crate::engine::results;
+use crate::engine::rights;
 use crate::engine::settle::{self, Settlement, Verdict};
 use crate::engine::walks::Lane;
 use crate::engine::{MAX_RUN_LOCKS, extend};
@@ -24,6 +25,7 @@ fn claim_step_tasks(
     worker_id: default!(Option<&str>, "NULL"),
 ) -> Rows<ClaimedTask> {
     Rows::from(enter(|session| {
+        rights::may_claim(session, queue)?;
         claim::claim(
             session,
             &claim_request(queue, max_tasks, lease_seconds, worker_id)?,
@@ -83,6 +85,14 @@ fn extend_step_task(
     enter(|session| {
         let task = task_key(run_id, step_slug, task_index)?;
         let lease_seconds = seconds("lease_seconds", lease_seconds, 1)?;
+        rights::may_settle_one(
+            session,
+            &Settlement {
+                task: task.clone(),
+                lease,
+                verdict: Verdict::Release,
+            },
+        )?;
         receipt::of_one(&extend::extend(session, task, lease, lease_seconds)?)
     })
 }
@@ -108,7 +118,7 @@ fn release_step_task(
 fn settle_step_tasks(results: Option<Json>) -> Rows<TaskReceipt> {
     Rows::from(enter(|session| {
         let batch = results::read(required("results", results)?)?;
-        receipt::rows(&settle::settle(session, &batch)?)
+        receipt::rows(&results::settle(session, batch, &mut { MAX_RUN_LOCKS })?)
     }))
 }
 
@@ -123,10 +133,11 @@ fn settle_and_claim(
     worker_id: default!(Option<&str>, "NULL"),
 ) -> Rows<ClaimedTask> {
     Rows::from(enter(|session| {
+        rights::may_claim(session, queue)?;
         let mut request = claim_request(queue, max_tasks, lease_seconds, worker_id)?;
         let batch = results::read(required("results", results)?)?;
         if !batch.is_empty() {
-            settle::settle_within(session, &batch, &mut request.run_locks)?;
+            results::settle(session, batch, &mut request.run_locks)?;
         }
         claim::claim(session, &request)
     }))
@@ -185,5 +196,6 @@ fn settle_one(
         lease,
         verdict,
     };
+    rights::may_settle_one(session, &settlement)?;
     receipt::of_one(&settle::settle(session, &[settlement])?)
 }

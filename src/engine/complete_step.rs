@@ -1,6 +1,7 @@
 //! A step is finished from outside: a human approved, a webhook came.
 
 use super::receipt::{Receipt, TaskKey};
+use super::rights;
 use super::runs::Run;
 use super::settle::{self, Settlement, Verdict};
 use crate::error::{Error, Result, quoted};
@@ -22,9 +23,8 @@ impl Completer {
     }
 
     /// Whether they may complete a step from outside: now, or by an event that they sent before.
-    pub fn may_complete(&self, _definition: &Definition, _step: StepNo) -> bool {
-        // Whoever may call the functions.
-        true
+    pub fn may_complete(&self, definition: &Definition, step: StepNo) -> Result<bool> {
+        rights::sender_may_complete(&self.role, definition, step)
     }
 }
 

@@ -45,7 +45,7 @@ pub fn look<'a>(
         let (definition, step) = step_of(no);
         let mut refused = Vec::new();
         while let Some(found) = kept
-            && !found.sender.may_complete(definition, step)
+            && !found.sender.may_complete(definition, step)?
         {
             refused.push(found.id);
             *kept = (look_beyond(session, &waits[no..=no], &refused)?)

@@ -8,7 +8,8 @@
 //! tasks are made overdue, so that whoever sweeps their queues hands it to them. A task whose row someone else holds is
 //! made overdue by [`super::events::sweep`].
 
-use std::collections::HashSet;
+use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
 
 use super::advance::Advance;
 use super::complete_step::Completer;
@@ -158,11 +159,16 @@ fn settlements(
         },
     )?;
     let mut batch = Vec::with_capacity(waiters.len());
+    let mut may_complete = HashMap::new();
     for (task, definition_id, flow_slug, version) in waiters {
         let definition = definitions::get(definition_id, &flow_slug, version)?;
         let step = (definition.step_no(&task.step_slug))
             .ok_or_else(|| Error::step_not_found(&task.step_slug))?;
-        if sender.may_complete(&definition, step) {
+        let may_complete = match may_complete.entry((definition_id, step)) {
+            Entry::Occupied(known) => *known.get(),
+            Entry::Vacant(unknown) => *unknown.insert(sender.may_complete(&definition, step)?),
+        };
+        if may_complete {
             batch.push(Settlement {
                 task,
                 lease: None,

@@ -1,0 +1,565 @@
+//! Who may do what.
+//!
+//! The caller is the role in force at the call. A superuser may do everything, and so may whoever has the rights of the
+//! extension's owner. Everybody else needs a **capability** ([`Capability`]), granted to the caller or to a role whose
+//! rights it inherits, and mostly a right to the thing itself:
+//!
+//! | to | asks for |
+//! | --- | --- |
+//! | define, [`may_define`] | author; and to change, delete or keep a flow, to be its owner ([`super::define`]) |
+//! | start runs of a flow, [`may_run`] | client or author who owns the flow or was granted it by `grant_run`; operator |
+//! | read a definition, [`may_read_flow`] | the same; otherwise there is no such flow |
+//! | read a run, [`may_see`] | client or author who made it; author who owns the flow; operator |
+//! | move a run, [`may_move`]: cancel, retry, fork, start a step | author who owns the flow; operator |
+//! | claim from a queue, [`may_claim`] | worker who was granted the queue by `grant_queue` |
+//! | settle a task, [`may_settle`] | worker who was granted the step's queue and has a lease; author who owns the flow; operator |
+//! | complete an external step, [`may_complete`] | any of the four who was granted the step by `grant_step`; author who owns the flow; operator |
+//! | operate, [`may_operate`]: limit, pause, prune, upkeep | operator |
+//!
+//! **What is not seen is not there.** A call about a run that the caller may not see finds no such run (PT404); one about a
+//! run that it sees and may not touch is denied (42501). A worker sees the runs that have a step in one of its queues, as
+//! far as calls go; what it may read in tables is less, see `sql/policies.sql`.
+//!
+//! **What it costs.** Nothing to who may do everything: a look at the role graph, which PostgreSQL keeps. To others one
+//! small statement a call. Rights are those of the calling query's snapshot.
+//!
+//! **The schema of 0.1.0** has no grants: who may execute a function there may use it on everything, as in 0.1.0.
+
+use std::rc::Rc;
+
+use super::settle::{Settlement, Verdict};
+use crate::error::{Error, Result, quoted};
+use crate::model::{Definition, Executor, RunId, StepNo};
+use crate::statements;
+use crate::store::role::{self, Behalf, Role};
+use crate::store::{Row, Session, Statement, has_grants};
+
+statements! {
+    CAPABILITIES = "capabilities.sql",
+    FLOW_RIGHTS = "flow_rights.sql",
+    QUEUE_RIGHTS = "queue_rights.sql",
+    TASK_RIGHTS = "task_rights.sql",
+    STEP_RIGHTS = "step_rights.sql",
+    SERVES_RUN = "serves_run.sql",
+    OWNED_FLOWS = "owned_flows.sql",
+    RUNNABLE_FLOWS = "runnable_flows.sql",
+    SERVED_QUEUES = "served_queues.sql",
+}
+
+/// What a role may be in general, see `grant_access`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Capability {
+    /// Runs flows that it was granted and sees its own runs.
+    Client,
+    /// Claims and settles tasks in queues that it was granted.
+    Worker,
+    /// Defines flows, and looks after their runs.
+    Author,
+    /// Sees and moves all runs.
+    Operator,
+}
+
+use Capability::{Author, Client, Operator, Worker};
+
+impl Capability {
+    pub const ALL: [Self; 4] = [Client, Worker, Author, Operator];
+
+    pub const fn name(self) -> &'static str {
+        match self {
+            Client => "client",
+            Worker => "worker",
+            Author => "author",
+            Operator => "operator",
+        }
+    }
+}
+
+/// The capabilities of a role.
+struct Capabilities(Vec<String>);
+
+impl Capabilities {
+    /// Reads the column that each statement about rights begins with.
+    fn of(row: &Row) -> Result<Self> {
+        row.get(1).map(Self)
+    }
+
+    fn has(&self, capability: Capability) -> bool {
+        self.0.iter().any(|name| name == capability.name())
+    }
+
+    fn has_any(&self, capabilities: &[Capability]) -> bool {
+        capabilities.iter().any(|&capability| self.has(capability))
+    }
+
+    /// Refuses a role that has none of these.
+    fn demand(&self, role: Role, capabilities: &[Capability]) -> Result<()> {
+        if self.has_any(capabilities) {
+            return Ok(());
+        }
+        let names: Vec<_> = (capabilities.iter())
+            .map(|capability| format!("\"{}\"", capability.name()))
+            .collect();
+        Err(Error::Denied {
+            object: "this function of pgflow".to_owned(),
+            detail: format!(
+                "Role {} was not granted capability {}.",
+                quoted(&role::name(role)),
+                names.join(" or ")
+            ),
+        })
+    }
+}
+
+/// The names of the roles whose grants count for a role; `None` for one that may do everything.
+fn limited(role: Role) -> Result<Option<Rc<Vec<String>>>> {
+    if role::may_do_everything(role) || !has_grants() {
+        return Ok(None);
+    }
+    role::all_of(role).map(Some)
+}
+
+fn denied(session: &Session, object: String, what: &str) -> Error {
+    Error::Denied {
+        object,
+        detail: format!("Role {} {what}.", quoted(&role::name(session.caller))),
+    }
+}
+
+// Whatever the thing is.
+
+fn demand(session: &Session, capabilities: &[Capability]) -> Result<()> {
+    let Some(roles) = limited(session.caller)? else {
+        return Ok(());
+    };
+    capabilities_of(&roles)?.demand(session.caller, capabilities)
+}
+
+fn capabilities_of(roles: &Rc<Vec<String>>) -> Result<Capabilities> {
+    let found = CAPABILITIES.read(&[&**roles], Capabilities::of)?;
+    Ok(found.into_iter().next().unwrap_or(Capabilities(Vec::new())))
+}
+
+/// Definitions of one's own.
+pub fn may_define(session: &Session) -> Result<()> {
+    demand(session, &[Author])
+}
+
+/// Queues, upkeep, and all runs at once.
+pub fn may_operate(session: &Session) -> Result<()> {
+    demand(session, &[Operator])
+}
+
+/// What its owner or an operator does with a flow or its schedules; whether it is theirs is asked later.
+pub fn may_look_after_flows(session: &Session) -> Result<()> {
+    demand(session, &[Author, Operator])
+}
+
+/// To send events; which steps they complete is asked for each.
+pub fn may_send_events(session: &Session) -> Result<()> {
+    demand(session, &Capability::ALL)
+}
+
+/// Whether the caller sees and moves all runs.
+pub fn is_operator(session: &Session) -> Result<bool> {
+    match limited(session.caller)? {
+        None => Ok(true),
+        Some(roles) => Ok(capabilities_of(&roles)?.has(Operator)),
+    }
+}
+
+/// Who gives and takes capabilities.
+pub fn may_grant_access(session: &Session) -> Result<()> {
+    if role::may_do_everything(session.caller) {
+        return Ok(());
+    }
+    Err(denied(
+        session,
+        "capabilities of pgflow".to_owned(),
+        "is neither a superuser nor the owner of the extension",
+    ))
+}
+
+// Flows.
+
+/// What a role may do with a flow.
+struct FlowRights {
+    capabilities: Capabilities,
+    exists: bool,
+    owns: bool,
+    was_granted: bool,
+}
+
+impl FlowRights {
+    fn read(roles: &Rc<Vec<String>>, flow_slug: Option<&str>) -> Result<Option<Self>> {
+        let found = FLOW_RIGHTS.read(&[&**roles, &flow_slug], |row| {
+            Ok(Self {
+                capabilities: Capabilities::of(row)?,
+                exists: row.opt::<bool>(2).is_some(),
+                owns: row.opt(2).unwrap_or(false),
+                was_granted: row.get(3)?,
+            })
+        })?;
+        Ok(found.into_iter().next())
+    }
+
+    fn may_run(&self) -> bool {
+        self.capabilities.has(Operator)
+            || self.capabilities.has_any(&[Client, Author]) && (self.owns || self.was_granted)
+    }
+}
+
+/// Refuses a caller who may not start runs of the flow; of one that does not exist nothing is said.
+pub fn may_run(session: &Session, flow_slug: Option<&str>) -> Result<()> {
+    let Some(rights) = flow_rights(session, flow_slug)? else {
+        return Ok(());
+    };
+    (rights.capabilities).demand(session.caller, &[Client, Author, Operator])?;
+    if rights.may_run() || !rights.exists {
+        return Ok(());
+    }
+    Err(denied(
+        session,
+        format!("flow {}", quoted(flow_slug.unwrap_or_default())),
+        "was not granted to run it",
+    ))
+}
+
+/// Refuses a caller who may not read the flow, as if there were none.
+pub fn may_read_flow(session: &Session, flow_slug: Option<&str>) -> Result<()> {
+    let Some(rights) = flow_rights(session, flow_slug)? else {
+        return Ok(());
+    };
+    (rights.capabilities).demand(session.caller, &[Client, Author, Operator])?;
+    match flow_slug {
+        Some(flow_slug) if rights.exists && !rights.may_run() => {
+            Err(Error::flow_not_found(flow_slug))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn flow_rights(session: &Session, flow_slug: Option<&str>) -> Result<Option<FlowRights>> {
+    match limited(session.caller)? {
+        None => Ok(None),
+        Some(roles) => FlowRights::read(&roles, flow_slug),
+    }
+}
+
+/// Whether a role may start runs of a flow when it does not call itself: the owner of a schedule, or of a flow that has
+/// the other one for a step.
+pub fn role_may_run(role: &str, flow_slug: &str) -> Result<bool> {
+    let Some(role) = role::by_name(role)? else {
+        return Ok(false);
+    };
+    match limited(role)? {
+        None => Ok(true),
+        Some(roles) => {
+            Ok(FlowRights::read(&roles, Some(flow_slug))?.is_some_and(|rights| rights.may_run()))
+        }
+    }
+}
+
+// Queues.
+
+/// Refuses a caller who may not claim from the queue.
+pub fn may_claim(session: &Session, queue: Option<&str>) -> Result<()> {
+    let Some(roles) = limited(session.caller)? else {
+        return Ok(());
+    };
+    let found = QUEUE_RIGHTS.read(&[&*roles, &queue], |row| {
+        Ok((Capabilities::of(row)?, row.get::<bool>(2)?))
+    })?;
+    let Some((capabilities, was_granted)) = found.into_iter().next() else {
+        return Err(Error::Internal("a queue has no rights".into()));
+    };
+    capabilities.demand(session.caller, &[Worker])?;
+    match queue {
+        Some(queue) if !was_granted => Err(denied(
+            session,
+            format!("queue {}", quoted(queue)),
+            "was not granted it",
+        )),
+        _ => Ok(()),
+    }
+}
+
+// Runs and their steps.
+
+/// What a role may do with a run and one of its steps.
+struct TaskRights {
+    capabilities: Capabilities,
+    exists: bool,
+    made_it: bool,
+    created_for: Option<String>,
+    owns_flow: bool,
+    executor: Option<String>,
+    serves: bool,
+    was_granted: bool,
+}
+
+impl TaskRights {
+    fn read(
+        roles: &Rc<Vec<String>>,
+        run_ids: Vec<RunId>,
+        step_slugs: Vec<Option<String>>,
+    ) -> Result<Vec<Self>> {
+        TASK_RIGHTS.read(&[&**roles, &run_ids, &step_slugs], |row| {
+            Ok(Self {
+                capabilities: Capabilities::of(row)?,
+                exists: row.opt::<bool>(2).is_some(),
+                made_it: row.opt(2).unwrap_or(false),
+                created_for: row.opt(3),
+                owns_flow: row.opt(4).unwrap_or(false),
+                executor: row.opt(5),
+                serves: row.get(6)?,
+                was_granted: row.get(7)?,
+            })
+        })
+    }
+
+    /// Whether the run is the role's to look after.
+    fn may_move(&self) -> bool {
+        self.exists
+            && (self.capabilities.has(Operator) || self.capabilities.has(Author) && self.owns_flow)
+    }
+
+    /// Whether it is one that the role may read.
+    fn may_see(&self) -> Result<bool> {
+        if self.may_move() {
+            return Ok(true);
+        }
+        if !self.made_it || !self.capabilities.has_any(&[Client, Author]) {
+            return Ok(false);
+        }
+        Ok(match role::on_behalf()? {
+            Behalf::Own => true,
+            Behalf::Sub(sub) => sub.is_some() && sub == self.created_for,
+        })
+    }
+
+    /// Whether calls about it are denied, and not told that there is no such run.
+    fn may_know_of(&self, roles: &Rc<Vec<String>>, run_id: RunId) -> Result<bool> {
+        if self.serves() || self.may_see()? {
+            return Ok(true);
+        }
+        if !self.exists || !self.capabilities.has(Worker) {
+            return Ok(false);
+        }
+        let serves = SERVES_RUN.read(&[&**roles, &run_id], |row| row.get::<bool>(1))?;
+        Ok(serves.contains(&true))
+    }
+
+    fn serves(&self) -> bool {
+        self.serves && self.capabilities.has(Worker)
+    }
+
+    fn may_complete(&self) -> bool {
+        self.may_move()
+            || self.was_granted && self.executor.as_deref() == Some(Executor::External.as_str())
+    }
+
+    fn may_settle(&self, settlement: &Settlement) -> bool {
+        self.may_move()
+            || self.serves() && settlement.lease.is_some()
+            || matches!(settlement.verdict, Verdict::Complete(_)) && self.may_complete()
+    }
+}
+
+/// Refuses a caller who may not read the run, as if there were none.
+pub fn may_see(session: &Session, run_id: Option<RunId>) -> Result<()> {
+    let capabilities = [Client, Author, Operator];
+    let Some((_, run_id, rights)) = task_rights(session, run_id, None, &capabilities)? else {
+        return Ok(());
+    };
+    if rights.may_see()? {
+        return Ok(());
+    }
+    Err(Error::run_not_found(run_id))
+}
+
+/// Refuses a caller who may not cancel, retry or fork the run, or start a step of it.
+pub fn may_move(session: &Session, run_id: Option<RunId>) -> Result<()> {
+    let Some((roles, run_id, rights)) = task_rights(session, run_id, None, &[Author, Operator])?
+    else {
+        return Ok(());
+    };
+    if rights.may_move() {
+        return Ok(());
+    }
+    Err(refusal(session, &roles, run_id, &rights)?)
+}
+
+/// Refuses a caller who may not complete the step from outside.
+pub fn may_complete(
+    session: &Session,
+    run_id: Option<RunId>,
+    step_slug: Option<&str>,
+) -> Result<()> {
+    let Some((roles, run_id, rights)) = task_rights(session, run_id, step_slug, &Capability::ALL)?
+    else {
+        return Ok(());
+    };
+    if rights.may_complete() {
+        return Ok(());
+    }
+    let refusal = refusal(session, &roles, run_id, &rights)?;
+    match (refusal, step_slug) {
+        // Of a run that it may know of.
+        (Error::Denied { .. }, Some(step_slug)) if rights.executor.is_none() => {
+            Err(Error::step_not_found(step_slug))
+        }
+        (refusal, _) => Err(refusal),
+    }
+}
+
+/// Refuses a batch with a result that the caller may not settle. Returns which results are of runs that it may know of;
+/// the others are about nothing.
+pub fn may_settle(session: &Session, batch: &[Settlement]) -> Result<Vec<bool>> {
+    const SETTLERS: [Capability; 3] = [Worker, Author, Operator];
+    let Some(roles) = limited(session.caller)? else {
+        return Ok(vec![true; batch.len()]);
+    };
+    if batch.is_empty() {
+        capabilities_of(&roles)?.demand(session.caller, &SETTLERS)?;
+        return Ok(Vec::new());
+    }
+    let run_ids: Vec<_> = batch.iter().map(|result| result.task.run_id).collect();
+    let step_slugs: Vec<_> = (batch.iter())
+        .map(|result| Some(result.task.step_slug.clone()))
+        .collect();
+    let rights = TaskRights::read(&roles, run_ids, step_slugs)?;
+    if let Some(first) = rights.first() {
+        (first.capabilities).demand(session.caller, &SETTLERS)?;
+    }
+    let mut known = Vec::with_capacity(batch.len());
+    for (result, rights) in batch.iter().zip(rights) {
+        if rights.may_settle(result) {
+            known.push(true);
+            continue;
+        }
+        match refusal(session, &roles, result.task.run_id, &rights)? {
+            Error::NotFound { .. } => known.push(false),
+            // Nothing can be done to a step that is not there.
+            _ if rights.executor.is_none() => known.push(true),
+            denied => return Err(denied),
+        }
+    }
+    Ok(known)
+}
+
+/// [`may_settle`] for one result.
+pub fn may_settle_one(session: &Session, settlement: &Settlement) -> Result<()> {
+    if may_settle(session, std::slice::from_ref(settlement))? == [false] {
+        return Err(Error::run_not_found(settlement.task.run_id));
+    }
+    Ok(())
+}
+
+/// Whether whoever sent an event, now or before, may complete a step with it.
+pub fn sender_may_complete(sender: &str, definition: &Definition, step: StepNo) -> Result<bool> {
+    let Some(sender) = role::by_name(sender)? else {
+        return Ok(false);
+    };
+    let Some(roles) = limited(sender)? else {
+        return Ok(true);
+    };
+    let step = &definition.steps[step];
+    let found = STEP_RIGHTS.read(&[&*roles, &definition.flow_slug, &step.slug], |row| {
+        Ok((
+            Capabilities::of(row)?,
+            row.get::<bool>(2)?,
+            row.get::<bool>(3)?,
+        ))
+    })?;
+    Ok(found.iter().any(|(capabilities, owns_flow, was_granted)| {
+        capabilities.has(Operator)
+            || capabilities.has(Author) && *owns_flow
+            || capabilities.has_any(&Capability::ALL)
+                && *was_granted
+                && step.executor == Executor::External
+    }))
+}
+
+/// What a caller who may not do everything may do with a run and a step of it.
+fn task_rights(
+    session: &Session,
+    run_id: Option<RunId>,
+    step_slug: Option<&str>,
+    capabilities: &[Capability],
+) -> Result<Option<(Rc<Vec<String>>, RunId, TaskRights)>> {
+    let Some(roles) = limited(session.caller)? else {
+        return Ok(None);
+    };
+    let Some(run_id) = run_id else {
+        capabilities_of(&roles)?.demand(session.caller, capabilities)?;
+        return Ok(None);
+    };
+    let step_slug = step_slug.map(str::to_owned);
+    let rights = TaskRights::read(&roles, vec![run_id], vec![step_slug])?
+        .pop()
+        .ok_or_else(|| Error::Internal("a run has no rights".into()))?;
+    rights.capabilities.demand(session.caller, capabilities)?;
+    Ok(Some((roles, run_id, rights)))
+}
+
+/// How a caller is refused who may not do something to a run: what it may not know of is not there.
+fn refusal(
+    session: &Session,
+    roles: &Rc<Vec<String>>,
+    run_id: RunId,
+    rights: &TaskRights,
+) -> Result<Error> {
+    if !rights.may_know_of(roles, run_id)? {
+        return Ok(Error::run_not_found(run_id));
+    }
+    Ok(denied(
+        session,
+        format!("run \"{run_id}\""),
+        "may see it, but not do this to it",
+    ))
+}
+
+// What policies ask, see `sql/policies.sql`.
+
+/// The roles whose runs the caller sees, its own among them; none behind a gateway without a user.
+pub fn seen_creators(session: &Session) -> Result<Vec<String>> {
+    if role::on_behalf()? == Behalf::Sub(None) {
+        return Ok(Vec::new());
+    }
+    let roles = role::all_of(session.caller)?;
+    if limited(session.caller)?.is_none() || capabilities_of(&roles)?.has_any(&[Client, Author]) {
+        return Ok(roles.to_vec());
+    }
+    Ok(Vec::new())
+}
+
+/// The user of a gateway to whom the runs that the caller sees are limited.
+pub fn on_behalf_of() -> Result<Option<String>> {
+    Ok(match role::on_behalf()? {
+        Behalf::Own => None,
+        Behalf::Sub(sub) => sub,
+    })
+}
+
+/// The flows whose runs the caller looks after, without those that an operator does.
+pub fn owned_flows(session: &Session) -> Result<Vec<String>> {
+    slugs(&OWNED_FLOWS, session)
+}
+
+/// The flows that the caller may run, without those that an operator may.
+pub fn runnable_flows(session: &Session) -> Result<Vec<String>> {
+    slugs(&RUNNABLE_FLOWS, session)
+}
+
+/// The queues that the caller may claim from.
+pub fn served_queues(session: &Session) -> Result<Vec<String>> {
+    slugs(&SERVED_QUEUES, session)
+}
+
+fn slugs(statement: &Statement, session: &Session) -> Result<Vec<String>> {
+    if !has_grants() {
+        return Ok(Vec::new());
+    }
+    let roles = role::all_of(session.caller)?;
+    statement.read(&[&*roles], |row| row.get(1))
+}
