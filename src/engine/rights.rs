@@ -386,7 +386,8 @@ pub fn may_move(session: &Session, run_id: Option<RunId>) -> Result<()> {
     if rights.may_move() {
         return Ok(());
     }
-    Err(refusal(session, &roles, run_id, &rights)?)
+    let why = "neither owns its flow nor is an operator".to_owned();
+    Err(refusal(session, &roles, run_id, &rights, why)?)
 }
 
 /// Refuses a caller who may not complete the step from outside.
@@ -402,7 +403,9 @@ pub fn may_complete(
     if rights.may_complete() {
         return Ok(());
     }
-    let refusal = refusal(session, &roles, run_id, &rights)?;
+    let slug = quoted(step_slug.unwrap_or_default());
+    let why = format!("was not granted to complete its step {slug}");
+    let refusal = refusal(session, &roles, run_id, &rights, why)?;
     match (refusal, step_slug) {
         // Of a run that it may know of.
         (Error::Denied { .. }, Some(step_slug)) if rights.executor.is_none() => {
@@ -437,7 +440,13 @@ pub fn may_settle(session: &Session, batch: &[Settlement]) -> Result<Vec<bool>> 
             known.push(true);
             continue;
         }
-        match refusal(session, &roles, result.task.run_id, &rights)? {
+        let slug = quoted(&result.task.step_slug);
+        let why = if rights.serves() {
+            format!("settles its step {slug} by a lease")
+        } else {
+            format!("was not granted the queue of its step {slug}")
+        };
+        match refusal(session, &roles, result.task.run_id, &rights, why)? {
             Error::NotFound { .. } => known.push(false),
             // Nothing can be done to a step that is not there.
             _ if rights.executor.is_none() => known.push(true),
@@ -508,15 +517,12 @@ fn refusal(
     roles: &Rc<Vec<String>>,
     run_id: RunId,
     rights: &TaskRights,
+    why: String,
 ) -> Result<Error> {
     if !rights.may_know_of(roles, run_id)? {
         return Ok(Error::run_not_found(run_id));
     }
-    Ok(denied(
-        session,
-        format!("run \"{run_id}\""),
-        "may see it, but not do this to it",
-    ))
+    Ok(denied(session, format!("run \"{run_id}\""), &why))
 }
 
 // What policies ask, see `sql/policies.sql`.
