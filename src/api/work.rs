@@ -44,7 +44,7 @@ fn complete_step_task(
     lease: default!(Option<i64>, "NULL"),
 ) -> Composite<TaskReceipt> {
     enter(|session| {
-        let task = task_key(run_id, step_slug, task_index)?;
+        let task = rights::if_settler(session, task_key(run_id, step_slug, task_index))?;
         settle_one(session, task, lease, Verdict::Complete(output))
     })
 }
@@ -62,7 +62,7 @@ fn fail_step_task(
     retry_after: default!(Option<i32>, "NULL"),
 ) -> Composite<TaskReceipt> {
     enter(|session| {
-        let task = task_key(run_id, step_slug, task_index)?;
+        let task = rights::if_settler(session, task_key(run_id, step_slug, task_index))?;
         let verdict = Verdict::Fail {
             message: required("error_message", error_message)?.to_owned(),
             retryable: required("retryable", retryable)?,
@@ -83,7 +83,7 @@ fn extend_step_task(
     lease_seconds: default!(Option<i32>, "NULL"),
 ) -> Composite<TaskReceipt> {
     enter(|session| {
-        let task = task_key(run_id, step_slug, task_index)?;
+        let task = rights::if_settler(session, task_key(run_id, step_slug, task_index))?;
         let lease_seconds = seconds("lease_seconds", lease_seconds, 1)?;
         rights::may_settle_one(
             session,
@@ -107,7 +107,7 @@ fn release_step_task(
     lease: default!(Option<i64>, "NULL"),
 ) -> Composite<TaskReceipt> {
     enter(|session| {
-        let task = task_key(run_id, step_slug, task_index)?;
+        let task = rights::if_settler(session, task_key(run_id, step_slug, task_index))?;
         settle_one(session, task, lease, Verdict::Release)
     })
 }
@@ -117,7 +117,8 @@ fn release_step_task(
 #[search_path(pg_catalog, pg_temp)]
 fn settle_step_tasks(results: Option<Json>) -> Rows<TaskReceipt> {
     Rows::from(enter(|session| {
-        let batch = results::read(required("results", results)?)?;
+        let results = rights::if_settler(session, required("results", results))?;
+        let batch = results::read(results)?;
         receipt::rows(&results::settle(session, batch, &mut { MAX_RUN_LOCKS })?)
     }))
 }

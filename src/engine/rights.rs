@@ -285,6 +285,8 @@ pub fn may_claim(session: &Session, queue: Option<&str>) -> Result<()> {
 
 // Runs and their steps.
 
+const SETTLERS: [Capability; 3] = [Worker, Author, Operator];
+
 /// What a role may do with a run and one of its steps.
 struct TaskRights {
     capabilities: Capabilities,
@@ -418,7 +420,6 @@ pub fn may_complete(
 /// Refuses a batch with a result that the caller may not settle. Returns which results are of runs that it may know of;
 /// the others are about nothing.
 pub fn may_settle(session: &Session, batch: &[Settlement]) -> Result<Vec<bool>> {
-    const SETTLERS: [Capability; 3] = [Worker, Author, Operator];
     let Some(roles) = limited(session.caller)? else {
         return Ok(vec![true; batch.len()]);
     };
@@ -454,6 +455,14 @@ pub fn may_settle(session: &Session, batch: &[Settlement]) -> Result<Vec<bool>> 
         }
     }
     Ok(known)
+}
+
+/// What was asked for in a call that settles; a call that makes no sense is explained to those only who may settle at all.
+pub fn if_settler<T>(session: &Session, asked: Result<T>) -> Result<T> {
+    if asked.is_err() {
+        demand(session, &SETTLERS)?;
+    }
+    asked
 }
 
 /// [`may_settle`] for one result.

@@ -18,7 +18,6 @@ call t.fails($$select pgflow.claim_step_tasks('others')$$);
 call t.fails($$select pgflow.settle_and_claim('[]', 'others')$$);
 call t.fails($$select pgflow.claim_step_tasks('no such queue')$$);
 select array_agg(lease order by task_index) as leases from (select task_index, lease from pgflow.claim_step_tasks('mine', 5)) c \gset
-select :'leases' as nothing_is_left;
 reset role;
 select array_agg(lease order by task_index) as leases from pgflow.live_tasks where run_id = :'run' and step_slug = 'mine' \gset
 select lease as others_lease from pgflow.claim_step_tasks('others', 1) where run_id = :'run' \gset
