@@ -46,6 +46,9 @@ statements! {
     SERVED_QUEUES = "served_queues.sql",
 }
 
+/// The names of the roles whose grants count for a role.
+type Roles = Rc<Vec<String>>;
+
 /// What a role may be in general, see `grant_access`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Capability {
@@ -111,7 +114,7 @@ impl Capabilities {
 }
 
 /// The names of the roles whose grants count for a role; `None` for one that may do everything.
-fn limited(role: Role) -> Result<Option<Rc<Vec<String>>>> {
+fn limited(role: Role) -> Result<Option<Roles>> {
     if role::may_do_everything(role) || !has_grants() {
         return Ok(None);
     }
@@ -134,7 +137,7 @@ fn demand(session: &Session, capabilities: &[Capability]) -> Result<()> {
     capabilities_of(&roles)?.demand(session.caller, capabilities)
 }
 
-fn capabilities_of(roles: &Rc<Vec<String>>) -> Result<Capabilities> {
+fn capabilities_of(roles: &Roles) -> Result<Capabilities> {
     let found = CAPABILITIES.read(&[&**roles], Capabilities::of)?;
     Ok(found.into_iter().next().unwrap_or(Capabilities(Vec::new())))
 }
@@ -190,7 +193,7 @@ struct FlowRights {
 }
 
 impl FlowRights {
-    fn read(roles: &Rc<Vec<String>>, flow_slug: Option<&str>) -> Result<Option<Self>> {
+    fn read(roles: &Roles, flow_slug: Option<&str>) -> Result<Option<Self>> {
         let found = FLOW_RIGHTS.read(&[&**roles, &flow_slug], |row| {
             Ok(Self {
                 capabilities: Capabilities::of(row)?,
@@ -300,11 +303,13 @@ struct TaskRights {
 }
 
 impl TaskRights {
-    fn read(
-        roles: &Rc<Vec<String>>,
-        run_ids: Vec<RunId>,
-        step_slugs: Vec<Option<String>>,
+    fn read<'a>(
+        roles: &Roles,
+        tasks: impl Iterator<Item = (RunId, Option<&'a str>)>,
     ) -> Result<Vec<Self>> {
+        let (run_ids, step_slugs): (Vec<_>, Vec<_>) = tasks
+            .map(|(run, step)| (run, step.map(str::to_owned)))
+            .unzip();
         TASK_RIGHTS.read(&[&**roles, &run_ids, &step_slugs], |row| {
             Ok(Self {
                 capabilities: Capabilities::of(row)?,
@@ -340,7 +345,7 @@ impl TaskRights {
     }
 
     /// Whether calls about it are denied, and not told that there is no such run.
-    fn may_know_of(&self, roles: &Rc<Vec<String>>, run_id: RunId) -> Result<bool> {
+    fn may_know_of(&self, roles: &Roles, run_id: RunId) -> Result<bool> {
         if self.serves() || self.may_see()? {
             return Ok(true);
         }
@@ -370,26 +375,20 @@ impl TaskRights {
 /// Refuses a caller who may not read the run, as if there were none.
 pub fn may_see(session: &Session, run_id: Option<RunId>) -> Result<()> {
     let capabilities = [Client, Author, Operator];
-    let Some((_, run_id, rights)) = task_rights(session, run_id, None, &capabilities)? else {
-        return Ok(());
-    };
-    if rights.may_see()? {
-        return Ok(());
+    match task_rights(session, run_id, None, &capabilities)? {
+        Some(about) if !about.rights.may_see()? => Err(Error::run_not_found(about.run_id)),
+        _ => Ok(()),
     }
-    Err(Error::run_not_found(run_id))
 }
 
 /// Refuses a caller who may not cancel, retry or fork the run, or start a step of it.
 pub fn may_move(session: &Session, run_id: Option<RunId>) -> Result<()> {
-    let Some((roles, run_id, rights)) = task_rights(session, run_id, None, &[Author, Operator])?
-    else {
-        return Ok(());
-    };
-    if rights.may_move() {
-        return Ok(());
+    match task_rights(session, run_id, None, &[Author, Operator])? {
+        Some(about) if !about.rights.may_move() => {
+            Err(about.refusal(session, "neither owns its flow nor is an operator")?)
+        }
+        _ => Ok(()),
     }
-    let why = "neither owns its flow nor is an operator".to_owned();
-    Err(refusal(session, &roles, run_id, &rights, why)?)
 }
 
 /// Refuses a caller who may not complete the step from outside.
@@ -398,23 +397,17 @@ pub fn may_complete(
     run_id: Option<RunId>,
     step_slug: Option<&str>,
 ) -> Result<()> {
-    let Some((roles, run_id, rights)) = task_rights(session, run_id, step_slug, &Capability::ALL)?
-    else {
-        return Ok(());
+    let about = match task_rights(session, run_id, step_slug, &Capability::ALL)? {
+        Some(about) if !about.rights.may_complete() => about,
+        _ => return Ok(()),
     };
-    if rights.may_complete() {
-        return Ok(());
-    }
-    let slug = quoted(step_slug.unwrap_or_default());
-    let why = format!("was not granted to complete its step {slug}");
-    let refusal = refusal(session, &roles, run_id, &rights, why)?;
-    match (refusal, step_slug) {
+    let slug = step_slug.unwrap_or_default();
+    let why = format!("was not granted to complete its step {}", quoted(slug));
+    Err(match about.refusal(session, &why)? {
         // Of a run that it may know of.
-        (Error::Denied { .. }, Some(step_slug)) if rights.executor.is_none() => {
-            Err(Error::step_not_found(step_slug))
-        }
-        (refusal, _) => Err(refusal),
-    }
+        Error::Denied { .. } if about.rights.executor.is_none() => Error::step_not_found(slug),
+        refusal => refusal,
+    })
 }
 
 /// Refuses a batch with a result that the caller may not settle. Returns which results are of runs that it may know of;
@@ -427,11 +420,11 @@ pub fn may_settle(session: &Session, batch: &[Settlement]) -> Result<Vec<bool>> 
         capabilities_of(&roles)?.demand(session.caller, &SETTLERS)?;
         return Ok(Vec::new());
     }
-    let run_ids: Vec<_> = batch.iter().map(|result| result.task.run_id).collect();
-    let step_slugs: Vec<_> = (batch.iter())
-        .map(|result| Some(result.task.step_slug.clone()))
-        .collect();
-    let rights = TaskRights::read(&roles, run_ids, step_slugs)?;
+    let tasks = (batch.iter()).map(|result| {
+        let task = &result.task;
+        (task.run_id, Some(task.step_slug.as_str()))
+    });
+    let rights = TaskRights::read(&roles, tasks)?;
     if let Some(first) = rights.first() {
         (first.capabilities).demand(session.caller, &SETTLERS)?;
     }
@@ -447,10 +440,15 @@ pub fn may_settle(session: &Session, batch: &[Settlement]) -> Result<Vec<bool>> 
         } else {
             format!("was not granted the queue of its step {slug}")
         };
-        match refusal(session, &roles, result.task.run_id, &rights, why)? {
+        let about = About {
+            roles: Rc::clone(&roles),
+            run_id: result.task.run_id,
+            rights,
+        };
+        match about.refusal(session, &why)? {
             Error::NotFound { .. } => known.push(false),
             // Nothing can be done to a step that is not there.
-            _ if rights.executor.is_none() => known.push(true),
+            _ if about.rights.executor.is_none() => known.push(true),
             denied => return Err(denied),
         }
     }
@@ -498,13 +496,20 @@ pub fn sender_may_complete(sender: &str, definition: &Definition, step: StepNo) 
     }))
 }
 
+/// A run that a call is about, and what its caller may do with it.
+struct About {
+    roles: Roles,
+    run_id: RunId,
+    rights: TaskRights,
+}
+
 /// What a caller who may not do everything may do with a run and a step of it.
 fn task_rights(
     session: &Session,
     run_id: Option<RunId>,
     step_slug: Option<&str>,
     capabilities: &[Capability],
-) -> Result<Option<(Rc<Vec<String>>, RunId, TaskRights)>> {
+) -> Result<Option<About>> {
     let Some(roles) = limited(session.caller)? else {
         return Ok(None);
     };
@@ -512,26 +517,30 @@ fn task_rights(
         capabilities_of(&roles)?.demand(session.caller, capabilities)?;
         return Ok(None);
     };
-    let step_slug = step_slug.map(str::to_owned);
-    let rights = TaskRights::read(&roles, vec![run_id], vec![step_slug])?
+    let rights = TaskRights::read(&roles, std::iter::once((run_id, step_slug)))?
         .pop()
         .ok_or_else(|| Error::Internal("a run has no rights".into()))?;
     rights.capabilities.demand(session.caller, capabilities)?;
-    Ok(Some((roles, run_id, rights)))
+    Ok(Some(About {
+        roles,
+        run_id,
+        rights,
+    }))
 }
 
-/// How a caller is refused who may not do something to a run: what it may not know of is not there.
-fn refusal(
-    session: &Session,
-    roles: &Rc<Vec<String>>,
-    run_id: RunId,
-    rights: &TaskRights,
-    why: String,
-) -> Result<Error> {
-    if !rights.may_know_of(roles, run_id)? {
-        return Ok(Error::run_not_found(run_id));
+impl About {
+    /// How a caller is refused who may not do something to the run: what it may not know of is not there.
+    fn refusal(&self, session: &Session, why: &str) -> Result<Error> {
+        let Self {
+            roles,
+            run_id,
+            rights,
+        } = self;
+        if !rights.may_know_of(roles, *run_id)? {
+            return Ok(Error::run_not_found(run_id));
+        }
+        Ok(denied(session, format!("run \"{run_id}\""), why))
     }
-    Ok(denied(session, format!("run \"{run_id}\""), &why))
 }
 
 // What policies ask, see `sql/policies.sql`.
