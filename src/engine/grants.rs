@@ -10,7 +10,7 @@ use super::rights::{self, Capability};
 use crate::error::{Error, Result, quoted};
 use crate::model::domain;
 use crate::statements;
-use crate::store::{Session, role, statement};
+use crate::store::{Session, grants, role, statement};
 
 statements! {
     LOCK_ACCESS = "lock_access.sql",
@@ -38,6 +38,7 @@ pub fn grant_access(session: &Session, role: &str, capability: &str) -> Result<(
         &role::name(session.caller),
         &session.now,
     ])?;
+    grants::changed();
     command(role, capability, true)
 }
 
@@ -48,6 +49,7 @@ pub fn revoke_access(session: &Session, role: &str, capability: &str) -> Result<
     let capability = parse(capability)?;
     LOCK_ACCESS.execute(&[])?;
     REVOKE_ACCESS.execute(&[&role, &capability.name()])?;
+    grants::changed();
     match role::by_name(role)? {
         Some(_) => command(role, capability, false),
         None => Ok(()),
@@ -100,12 +102,16 @@ pub fn revoke_run(session: &Session, flow_slug: &str, role: &str) -> Result<()> 
 pub fn grant_queue(session: &Session, queue: &str, role: &str) -> Result<()> {
     check_queue(queue)?;
     check_role(role)?;
-    GRANT_QUEUE.execute(&[&queue, &role, &role::name(session.caller), &session.now])
+    GRANT_QUEUE.execute(&[&queue, &role, &role::name(session.caller), &session.now])?;
+    grants::changed();
+    Ok(())
 }
 
 pub fn revoke_queue(queue: &str, role: &str) -> Result<()> {
     check_queue(queue)?;
-    REVOKE_QUEUE.execute(&[&queue, &role])
+    REVOKE_QUEUE.execute(&[&queue, &role])?;
+    grants::changed();
+    Ok(())
 }
 
 fn check_queue(queue: &str) -> Result<()> {

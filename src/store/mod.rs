@@ -4,6 +4,7 @@
 #![allow(unsafe_code)]
 
 pub mod door;
+pub mod grants;
 pub mod handler;
 pub mod json;
 pub mod latch;
@@ -23,6 +24,7 @@ pub mod wake;
 mod tests;
 
 pub use door::{Session, enter};
+pub use grants::has_grants;
 pub use row_type::RowType;
 pub use statement::{Row, Statement};
 pub use value::{Composite, Instant, Json, JsonArray, KeptJson, RoleName, Rows};
@@ -37,16 +39,6 @@ pub fn reserve_settings_prefix() {
 pub fn has_extension() -> bool {
     // SAFETY: a catalog look-up.
     unsafe { pgrx::pg_sys::get_extension_oid(c"pgflow".as_ptr(), true) != pgrx::pg_sys::InvalidOid }
-}
-
-/// Whether the schema has the tables of grants: that of 0.1.0 has none, and is served until it is updated.
-pub fn has_grants() -> bool {
-    // SAFETY: system cache look-ups.
-    unsafe {
-        let schema = pgrx::pg_sys::get_namespace_oid(c"pgflow".as_ptr(), true);
-        pgrx::pg_sys::get_relname_relid(c"access_grants".as_ptr(), schema)
-            != pgrx::pg_sys::InvalidOid
-    }
 }
 
 /// How many pages this backend has looked at since it began.

@@ -41,7 +41,7 @@ pub fn may_do_everything(role: pg_sys::Oid) -> bool {
 /// The names of all roles whose rights a role has, its own among them.
 pub fn all_of(role: pg_sys::Oid) -> Result<Rc<Vec<String>>> {
     // Looked at before the catalog is: what changes meanwhile makes the answer an old one.
-    let generation = RoleGraph::generation();
+    let generation = generation();
     let known = ROLE_GRAPH.with_borrow(|graph| graph.roles_of(role, generation));
     if let Some(roles) = known {
         return Ok(roles);
@@ -64,28 +64,29 @@ thread_local! {
     static ROLE_CHANGES: Cell<u64> = const { Cell::new(0) };
 }
 
-impl RoleGraph {
-    fn generation() -> u64 {
-        if ROLE_CHANGES.get() == 0 {
-            ROLE_CHANGES.set(1);
-            let caches = [
-                pg_sys::SysCacheIdentifier::AUTHMEMROLEMEM,
-                pg_sys::SysCacheIdentifier::AUTHOID,
-            ];
-            for cache in caches {
-                // SAFETY: registered once in a backend; the function only counts.
-                unsafe {
-                    pg_sys::CacheRegisterSyscacheCallback(
-                        cache as c_int,
-                        Some(role_changed),
-                        pg_sys::Datum::null(),
-                    );
-                }
+/// A number that is another one after each change of roles that this backend has heard of.
+pub fn generation() -> u64 {
+    if ROLE_CHANGES.get() == 0 {
+        ROLE_CHANGES.set(1);
+        let caches = [
+            pg_sys::SysCacheIdentifier::AUTHMEMROLEMEM,
+            pg_sys::SysCacheIdentifier::AUTHOID,
+        ];
+        for cache in caches {
+            // SAFETY: registered once in a backend; the function only counts.
+            unsafe {
+                pg_sys::CacheRegisterSyscacheCallback(
+                    cache as c_int,
+                    Some(role_changed),
+                    pg_sys::Datum::null(),
+                );
             }
         }
-        ROLE_CHANGES.get()
     }
+    ROLE_CHANGES.get()
+}
 
+impl RoleGraph {
     fn roles_of(&self, role: pg_sys::Oid, generation: u64) -> Option<Rc<Vec<String>>> {
         (self.generation == generation)
             .then(|| self.roles.get(&role).cloned())
