@@ -65,8 +65,24 @@ CREATE FUNCTION pgflow.on_behalf_of() RETURNS text STRICT STABLE SET search_path
 CREATE FUNCTION pgflow.owned_flows() RETURNS text[] STRICT STABLE SET search_path TO pg_catalog, pg_temp LANGUAGE c AS 'MODULE_PATHNAME', 'owned_flows_wrapper';
 CREATE FUNCTION pgflow.runnable_flows() RETURNS text[] STRICT STABLE SET search_path TO pg_catalog, pg_temp LANGUAGE c AS 'MODULE_PATHNAME', 'runnable_flows_wrapper';
 CREATE FUNCTION pgflow.served_queues() RETURNS text[] STRICT STABLE SET search_path TO pg_catalog, pg_temp LANGUAGE c AS 'MODULE_PATHNAME', 'served_queues_wrapper';
+-- Relationships for PostgREST, which embeds rows of one table in those of another by a function of the row:
+-- /runs?select=*,step_states(*,step_tasks(*)). Foreign keys would tell it the same, and cost each insert a look-up.
 
-REVOKE ALL ON FUNCTION pgflow.grant_access, pgflow.revoke_access, pgflow.grant_run, pgflow.revoke_run, pgflow.grant_queue, pgflow.revoke_queue, pgflow.grant_step, pgflow.revoke_step,
+CREATE FUNCTION pgflow.step_states(run pgflow.runs) RETURNS SETOF pgflow.step_states
+LANGUAGE sql STABLE ROWS 10 SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+  SELECT s.* FROM pgflow.step_states s WHERE s.run_id = (run).run_id;
+END;
+COMMENT ON FUNCTION pgflow.step_states IS 'The states of the steps of a run, for PostgREST: /runs?select=*,step_states(*). Shows what the caller may see in the table, and changes nothing.';
+
+CREATE FUNCTION pgflow.step_tasks(step pgflow.step_states) RETURNS SETOF pgflow.step_tasks
+LANGUAGE sql STABLE ROWS 10 SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+  SELECT t.* FROM pgflow.step_tasks t WHERE t.run_id = (step).run_id AND t.step_slug = (step).step_slug;
+END;
+COMMENT ON FUNCTION pgflow.step_tasks IS 'The attempts at the tasks of a step of a run, for PostgREST: /step_states?select=*,step_tasks(*). Shows what the caller may see in the table, and changes nothing.';
+
+REVOKE ALL ON FUNCTION pgflow.step_states, pgflow.step_tasks, pgflow.grant_access, pgflow.revoke_access, pgflow.grant_run, pgflow.revoke_run, pgflow.grant_queue, pgflow.revoke_queue, pgflow.grant_step, pgflow.revoke_step,
   pgflow.sees_everything, pgflow.seen_creators, pgflow.on_behalf_of, pgflow.owned_flows, pgflow.runnable_flows, pgflow.served_queues FROM PUBLIC;
 REVOKE ALL ON pgflow.access_grants, pgflow.run_grants, pgflow.queue_grants, pgflow.step_grants FROM PUBLIC;
 -- Who sees which rows. The engine acts as the owner of these tables, whom no policy holds; everybody else only reads, and

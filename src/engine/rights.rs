@@ -13,7 +13,7 @@
 //! | move a run, [`may_move`]: cancel, retry, fork, start a step | author who owns the flow; operator |
 //! | claim from a queue, [`may_claim`] | worker who was granted the queue by `grant_queue` |
 //! | settle a task, [`may_settle`] | worker who was granted the step's queue and has a lease; author who owns the flow; operator |
-//! | complete an external step, [`may_complete`] | any of the four who was granted the step by `grant_step`; author who owns the flow; operator |
+//! | complete an external step, [`may_complete`] | any of the four who was granted the step by `grant_step`, behind a gateway not in runs of other users of its role; author who owns the flow; operator |
 //! | operate, [`may_operate`]: limit, pause, prune, upkeep | operator |
 //!
 //! **What is not seen is not there.** A call about a run that the caller may not see finds no such run (PT404); one about a
@@ -30,7 +30,9 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
 
+use super::complete_step::Completer;
 use super::receipt;
+use super::run_flow::Creator;
 use super::settle::{Settlement, Verdict};
 use crate::error::{Error, Result, quoted};
 use crate::model::{Definition, Executor, RunId, StepNo};
@@ -406,10 +408,7 @@ impl TaskRights {
         if !self.made_it || !self.capabilities.has_any(&[Client, Author]) {
             return Ok(false);
         }
-        Ok(match role::on_behalf()? {
-            Behalf::Own => true,
-            Behalf::Sub(sub) => sub.is_some() && sub == self.created_for,
-        })
+        Ok(role::on_behalf()?.owns(self.created_for.as_deref()))
     }
 
     /// Whether calls about it are denied, and not told that there is no such run.
@@ -428,15 +427,23 @@ impl TaskRights {
         self.serves && self.capabilities.has(Worker)
     }
 
-    fn may_complete(&self) -> bool {
-        self.may_move()
-            || self.was_granted && self.executor.as_deref() == Some(Executor::External.as_str())
+    /// Users of one role behind a gateway are kept apart in the runs that the role makes; in those of others a grant to
+    /// the role is one to all of them.
+    fn may_complete(&self) -> Result<bool> {
+        if self.may_move() {
+            return Ok(true);
+        }
+        if !self.was_granted || self.executor.as_deref() != Some(Executor::External.as_str()) {
+            return Ok(false);
+        }
+        Ok(!self.made_it || role::on_behalf()?.owns(self.created_for.as_deref()))
     }
 
-    fn may_settle(&self, settlement: &Settlement) -> bool {
-        self.may_move()
-            || self.serves() && settlement.lease.is_some()
-            || matches!(settlement.verdict, Verdict::Complete(_)) && self.may_complete()
+    fn may_settle(&self, settlement: &Settlement) -> Result<bool> {
+        if self.may_move() || self.serves() && settlement.lease.is_some() {
+            return Ok(true);
+        }
+        Ok(matches!(settlement.verdict, Verdict::Complete(_)) && self.may_complete()?)
     }
 }
 
@@ -466,7 +473,7 @@ pub fn may_complete(
     step_slug: Option<&str>,
 ) -> Result<()> {
     let about = match task_rights(session, run_id, step_slug, &Capability::ALL)? {
-        Some(about) if !about.rights.may_complete() => about,
+        Some(about) if !about.rights.may_complete()? => about,
         _ => return Ok(()),
     };
     let slug = step_slug.unwrap_or_default();
@@ -501,13 +508,13 @@ pub fn may_settle(session: &Session, batch: &[Settlement]) -> Result<Vec<bool>> 
     }
     let mut known = Vec::with_capacity(batch.len());
     for (result, rights) in batch.iter().zip(rights) {
-        if rights.may_settle(result) {
+        if rights.may_settle(result)? {
             known.push(true);
             continue;
         }
         let slug = quoted(&result.task.step_slug);
         let why = if rights.serves() {
-            format!("settles its step {slug} by a lease")
+            format!("settles its step {slug} only by the lease of a task")
         } else {
             format!("was not granted the queue of its step {slug}")
         };
@@ -543,13 +550,20 @@ pub fn may_settle_one(session: &Session, settlement: &Settlement) -> Result<()> 
 }
 
 /// Whether whoever sent an event, now or before, may complete a step with it.
-pub fn sender_may_complete(sender: &str, definition: &Definition, step: StepNo) -> Result<bool> {
-    let Some(sender) = role::by_name(sender)? else {
+pub fn sender_may_complete(
+    sender: &Completer,
+    definition: &Definition,
+    step: StepNo,
+    creator: &Creator,
+) -> Result<bool> {
+    let Some(role) = role::by_name(&sender.role)? else {
         return Ok(false);
     };
-    let Some(roles) = limited(sender)? else {
+    let Some(roles) = limited(role)? else {
         return Ok(true);
     };
+    let is_its_own =
+        !roles.contains(&creator.created_by) || sender.behalf.owns(creator.created_for.as_deref());
     let step = &definition.steps[step];
     let found = STEP_RIGHTS.read(&[&*roles, &definition.flow_slug, &step.slug], |row| {
         Ok((
@@ -563,6 +577,7 @@ pub fn sender_may_complete(sender: &str, definition: &Definition, step: StepNo) 
             || capabilities.has(Author) && *owns_flow
             || capabilities.has_any(&Capability::ALL)
                 && *was_granted
+                && is_its_own
                 && step.executor == Executor::External
     }))
 }
@@ -630,10 +645,7 @@ pub fn seen_creators(session: &Session) -> Result<Vec<String>> {
 
 /// The user of a gateway to whom the runs that the caller sees are limited.
 pub fn on_behalf_of() -> Result<Option<String>> {
-    Ok(match role::on_behalf()? {
-        Behalf::Own => None,
-        Behalf::Sub(sub) => sub,
-    })
+    Ok(role::on_behalf()?.sub().map(str::to_owned))
 }
 
 /// The flows whose runs the caller looks after, without those that an operator does.

@@ -165,6 +165,20 @@ pub enum Behalf {
     Sub(Option<String>),
 }
 
+impl Behalf {
+    pub fn sub(&self) -> Option<&str> {
+        match self {
+            Self::Own => None,
+            Self::Sub(sub) => sub.as_deref(),
+        }
+    }
+
+    /// Whether what was created for this subject, by the caller's role, is the caller's.
+    pub fn owns(&self, created_for: Option<&str>) -> bool {
+        *self == Self::Own || self.sub().is_some() && self.sub() == created_for
+    }
+}
+
 /// On whose behalf the session calls: that of a claim only when the role that logged in is in table `gateway_roles`.
 pub fn on_behalf() -> Result<Behalf> {
     let malformed = [
@@ -198,10 +212,7 @@ pub fn created_for() -> Result<Option<String>> {
     if !has_claims() {
         return Ok(None);
     }
-    Ok(match on_behalf()? {
-        Behalf::Own => None,
-        Behalf::Sub(sub) => sub,
-    })
+    Ok(on_behalf()?.sub().map(str::to_owned))
 }
 
 fn has_claims() -> bool {

@@ -7,6 +7,8 @@ with listed(capabilities, kind, privilege, objects) as (values
   -- What policies ask.
   ('client worker author operator', 'function', 'execute',
    'pgflow.sees_everything pgflow.seen_creators pgflow.on_behalf_of pgflow.owned_flows pgflow.runnable_flows pgflow.served_queues'),
+  -- Relationships for PostgREST.
+  ('client worker author operator', 'function', 'execute', 'pgflow.step_states pgflow.step_tasks'),
   -- Functions.
   ('client worker author operator', 'function', 'execute', 'pgflow.complete_step pgflow.send_event'),
   ('client author operator', 'function', 'execute', 'pgflow.run_flow pgflow.run_flows pgflow.get_run pgflow.flow_graph'),

@@ -62,6 +62,36 @@ select t.sqlstate('select pgflow.get_run($1)', :'bobs');
 reset role;
 reset session authorization;
 
+-- A step that was granted to their role each completes in their own runs; in those of other roles all of them may.
+call t.flow('asks', '[{"step_slug": "ok", "executor": "external", "target": "okay"}]');
+select pgflow.grant_run('asks', 'regress_web'), pgflow.grant_step('asks', 'ok', 'regress_web'), pgflow.grant_step('asks', 'ok', 'regress_anon');
+set session authorization regress_gateway;
+set role regress_web;
+set request.jwt.claims = '{"sub": "ann"}';
+select pgflow.run_flow('asks', key => 'k') as asks \gset
+select pgflow.run_flow('asks', key => 'other') as other \gset
+set request.jwt.claims = '{"sub": "bob"}';
+call t.fails($$select pgflow.complete_step($1, 'ok')$$, :'asks');
+select pgflow.send_event('okay', '"bob"', 'k') as completed;
+reset request.jwt.claims;
+call t.fails($$select pgflow.complete_step($1, 'ok')$$, :'asks');
+select pgflow.send_event('okay', '"nobody"', 'k') as completed;
+set request.jwt.claims = '{"sub": "bob"}';
+select pgflow.send_event('okay', '"bob, kept"', 'kept') as completed;
+set request.jwt.claims = '{"sub": "ann"}';
+select pgflow.run_flow('asks', key => 'kept') as kept \gset
+select status, output from pgflow.step_states where run_id = :'kept';
+select pgflow.send_event('okay', '"ann"', 'kept') as completed;
+select accepted from pgflow.complete_step(:'asks', 'ok');
+set role regress_anon;
+set request.jwt.claims = '{"sub": "eve"}';
+call t.fails($$select pgflow.get_run($1)$$, :'other');
+select accepted from pgflow.complete_step(:'other', 'ok', '"approved"');
+reset role;
+reset session authorization;
+delete from pgflow.events;
+select pgflow.delete_flow('asks', true);
+
 -- Claims of anybody else count for nothing: a role that logs in by itself sees the runs of its role, whatever it sets.
 set session authorization regress_web;
 set request.jwt.claims = '{"sub": "bob"}';
