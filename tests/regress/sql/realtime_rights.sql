@@ -3,6 +3,7 @@ create role rt_author;
 create role rt_planter;
 create role rt_sender;
 grant usage on schema pgflow, t to rt_author, rt_planter, rt_sender;
+select pgflow.grant_access(role, 'author') from unnest('{rt_author,rt_planter}'::name[]) role \g /dev/null
 grant execute on all functions in schema pgflow to rt_author, rt_planter, rt_sender;
 select format('grant create on database %I to rt_planter', current_database()) \gexec
 
@@ -116,6 +117,7 @@ drop function public.may_watch;
 drop role rt_authenticated;
 
 -- A publication: who owns it, and was granted the function, may have it say where runs stand.
+set client_min_messages = error;
 create publication rt_super;
 set role rt_planter;
 create publication rt_own;
@@ -141,6 +143,7 @@ select relname, relreplident from pg_class where oid in ('pgflow.runs'::regclass
 drop publication rt_super, rt_own, rt_all, "rt odd"";--";
 
 select pgflow.delete_flow('rt_own', true);
+select pgflow.revoke_access(role, 'author') from unnest('{rt_author,rt_planter}'::name[]) role \g /dev/null
 revoke all on all functions in schema pgflow from rt_author, rt_planter, rt_sender;
 revoke all on schema pgflow, t from rt_author, rt_planter, rt_sender;
 select format('revoke all on database %I from rt_planter', current_database()) \gexec
