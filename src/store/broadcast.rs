@@ -91,9 +91,7 @@ pub fn send(sender: &Sender, messages: &[Message]) -> Result<(), String> {
         unsafe { pg_sys::CommandCounterIncrement() };
         Ok(())
     });
-    sent.map_err(|reason| {
-        reason.unwrap_or_else(|| "another transaction came in between".to_owned())
-    })
+    sent.map_err(|undone| undone.message)
 }
 
 /// # Safety

@@ -58,7 +58,10 @@ fn ring_all(ring: Ring) {
         for queue in queues {
             let rung =
                 subtransaction::shield(|| door::act_for_itself(|session| ring(session, &queue)));
-            if let Err(Some(reason)) = rung {
+            if let Err(undone) = rung
+                && !undone.by_others
+            {
+                let reason = undone.message;
                 warning!("HTTP steps of queue \"{queue}\" were not called: {reason}");
             }
         }

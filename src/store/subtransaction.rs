@@ -61,13 +61,22 @@ pub fn contain<T>(work: impl FnOnce() -> Result<T>) -> Result<std::result::Resul
     }
 }
 
-/// Runs `work`, which may fail for whatever reason: `Err` when it did and was undone, with the message, or without one when
-/// others came in between and another transaction may do better. Only what ends the session or cancels its statement
-/// goes on.
-pub fn shield<T>(work: impl FnOnce() -> Result<T>) -> std::result::Result<T, Option<String>> {
+/// Why something failed that was undone.
+pub struct Undone {
+    pub message: String,
+    /// Others came in between, and another transaction may do better.
+    pub by_others: bool,
+}
+
+/// Runs `work`, which may fail for whatever reason, and is undone then. Only what ends the session or cancels its
+/// statement goes on.
+pub fn shield<T>(work: impl FnOnce() -> Result<T>) -> std::result::Result<T, Undone> {
     let report = match within(work) {
         Ok(done) => {
-            return done.map_err(|error| Some(described(&error.to_string(), error.detail())));
+            return done.map_err(|error| Undone {
+                message: described(&error.to_string(), error.detail()),
+                by_others: false,
+            });
         }
         Err(CaughtError::PostgresError(report)) => report,
         Err(unexpected) => unexpected.rethrow(),
@@ -76,8 +85,10 @@ pub fn shield<T>(work: impl FnOnce() -> Result<T>) -> std::result::Result<T, Opt
     if found == class(PgSqlErrorCode::ERRCODE_OPERATOR_INTERVENTION) {
         CaughtError::PostgresError(report).rethrow()
     }
-    let is_rollback = found == class(PgSqlErrorCode::ERRCODE_TRANSACTION_ROLLBACK);
-    Err((!is_rollback).then(|| described(report.message(), report.detail())))
+    Err(Undone {
+        message: described(report.message(), report.detail()),
+        by_others: found == class(PgSqlErrorCode::ERRCODE_TRANSACTION_ROLLBACK),
+    })
 }
 
 /// ERRCODE_TO_CATEGORY of utils/elog.h.
