@@ -1,6 +1,6 @@
 -- Who holds or awaits the lock of which run.
 
-CREATE VIEW pgflow_locks.held AS
+CREATE VIEW pgflow_locks.held WITH (security_invoker = true) AS
 SELECT r.run_id, l.key, l.pid, l.mode, l.granted, l.waitstart AS waiting_since
 FROM (
   SELECT (k.classid::bigint << 32) | k.objid::bigint AS key, k.pid, k.mode, k.granted, k.waitstart

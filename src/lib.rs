@@ -65,6 +65,12 @@ extension_sql_file!(
     name = "realtime",
     requires = ["definitions"]
 );
+extension_sql_file!("../sql/grants.sql", name = "grants", requires = ["runtime"]);
+extension_sql_file!(
+    "../sql/postgrest.sql",
+    name = "postgrest",
+    requires = ["runtime"]
+);
 // `held` calls `run_key`.
 extension_sql_file!(
     "../sql/views.sql",

@@ -4,7 +4,7 @@ use pgrx::prelude::*;
 
 use super::arguments::{no_nulls, required};
 use crate::engine::{
-    add_step, create_flow, define, define_flow, delete_flow, flow_graph, http_tasks,
+    add_step, create_flow, define, define_flow, delete_flow, flow_graph, http_tasks, rights,
 };
 use crate::model::shape::{Options, StepShape};
 use crate::store::value::{FlowRow, StepRow};
@@ -30,6 +30,7 @@ fn create_flow(
     description: default!(Option<&str>, "NULL"),
 ) -> Composite<FlowRow> {
     enter(|session| {
+        rights::may_define(session)?;
         let options = Options {
             max_attempts: required("max_attempts", max_attempts)?,
             base_delay: required("base_delay", base_delay)?,
@@ -78,6 +79,7 @@ fn add_step(
     map_over: default!(Option<String>, "NULL"),
 ) -> Composite<StepRow> {
     enter(|session| {
+        rights::may_define(session)?;
         let flow_slug = required("flow_slug", flow_slug)?;
         let step = StepShape {
             step_slug: required("step_slug", step_slug)?,
@@ -121,6 +123,7 @@ fn define_flow(
     ),
 > {
     enter(|session| {
+        rights::may_define(session)?;
         let defined = define_flow::define_flow(session, required("definition", definition)?)?;
         Ok(TableIterator::once((
             defined.flow_slug,
@@ -136,6 +139,7 @@ fn define_flow(
 #[search_path(pg_catalog, pg_temp)]
 fn delete_flow(flow_slug: Option<&str>, with_runs: default!(Option<bool>, false)) {
     enter(|session| {
+        rights::may_define(session)?;
         let flow_slug = required("flow_slug", flow_slug)?;
         delete_flow::delete_flow(session, flow_slug, required("with_runs", with_runs)?)
     })
@@ -150,6 +154,7 @@ fn set_http_secrets(
     flow_slug: default!(Option<&str>, "NULL"),
 ) {
     enter(|session| {
+        rights::may_define(session)?;
         let secrets = no_nulls("secrets", required("secrets", secrets)?)?;
         http_tasks::set_secrets(session, flow_slug, &secrets)
     });
@@ -160,5 +165,8 @@ fn set_http_secrets(
 #[pg_extern(schema = "pgflow", stable)]
 #[search_path(pg_catalog, pg_temp)]
 fn flow_graph(flow_slug: Option<&str>, version: default!(Option<i32>, "NULL")) -> Json {
-    enter(|_| flow_graph::flow_graph(required("flow_slug", flow_slug)?, version))
+    enter(|session| {
+        rights::may_read_flow(session, flow_slug)?;
+        flow_graph::flow_graph(required("flow_slug", flow_slug)?, version)
+    })
 }

@@ -3,6 +3,7 @@
 use pgrx::prelude::*;
 
 use super::arguments::required;
+use crate::engine::rights;
 use crate::model::RunId;
 use crate::store::{enter, lock};
 
@@ -31,7 +32,8 @@ fn events_key() -> i64 {
 #[pg_extern(schema = "pgflow_locks")]
 #[search_path(pg_catalog, pg_temp)]
 fn lock_run(run_id: Option<RunId>) {
-    enter(|_| {
+    enter(|session| {
+        rights::may_operate(session)?;
         lock::lock_runs([required("run_id", run_id)?]);
         Ok(())
     })

@@ -3,6 +3,7 @@
 //!
 //! Every argument is an `Option`: a function that takes plain values would be STRICT and answer NULL in silence.
 
+mod access;
 mod arguments;
 mod define;
 mod locks;

@@ -3,7 +3,7 @@
 use pgrx::prelude::*;
 
 use super::arguments::required;
-use crate::engine::observe;
+use crate::engine::{observe, rights};
 use crate::model::RunId;
 use crate::store::{Json, enter};
 
@@ -11,7 +11,10 @@ use crate::store::{Json, enter};
 #[pg_extern(schema = "pgflow", stable)]
 #[search_path(pg_catalog, pg_temp)]
 fn get_run(run_id: Option<RunId>) -> Json {
-    enter(|_| observe::get_run(required("run_id", run_id)?))
+    enter(|session| {
+        rights::may_see(session, run_id)?;
+        observe::get_run(required("run_id", run_id)?)
+    })
 }
 
 /// Every violated invariant of the engine; `run_id` is null when it is about a definition.
@@ -19,5 +22,8 @@ fn get_run(run_id: Option<RunId>) -> Json {
 #[search_path(pg_catalog, pg_temp)]
 fn check_integrity()
 -> TableIterator<'static, (name!(run_id, Option<RunId>), name!(problem, String))> {
-    TableIterator::new(enter(|_| observe::check_integrity()))
+    TableIterator::new(enter(|session| {
+        rights::may_operate(session)?;
+        observe::check_integrity()
+    }))
 }

@@ -6,7 +6,7 @@ use pgrx::prelude::*;
 use super::arguments::{required, within};
 use crate::background;
 use crate::engine::realtime::{self, Audience};
-use crate::engine::{prune_runs, retention, upkeep};
+use crate::engine::{prune_runs, retention, rights, upkeep};
 use crate::store::{Instant, enter};
 
 /// Deletes old runs and returns how many.
@@ -14,6 +14,7 @@ use crate::store::{Instant, enter};
 #[search_path(pg_catalog, pg_temp)]
 fn prune_runs(older_than: Option<Interval>, max_runs: default!(Option<i32>, 10000)) -> i64 {
     enter(|session| {
+        rights::may_operate(session)?;
         let max_runs = within("max_runs", required("max_runs", max_runs)?, 0..=i32::MAX)?;
         prune_runs::prune_runs(session, required("older_than", older_than)?, max_runs)
     })
@@ -23,7 +24,10 @@ fn prune_runs(older_than: Option<Interval>, max_runs: default!(Option<i32>, 1000
 #[pg_extern(schema = "pgflow")]
 #[search_path(pg_catalog, pg_temp)]
 fn set_retention(flow_slug: Option<&str>, keep: Option<Interval>) {
-    enter(|session| retention::set_retention(session, required("flow_slug", flow_slug)?, keep))
+    enter(|session| {
+        rights::may_define(session)?;
+        retention::set_retention(session, required("flow_slug", flow_slug)?, keep)
+    })
 }
 
 /// Publishes the changes of a flow's runs and steps, or does so no longer.
@@ -35,6 +39,7 @@ fn set_realtime(
     private: default!(Option<bool>, true),
 ) {
     enter(|session| {
+        rights::may_define(session)?;
         let private = required("private", private)?;
         let mode = required("enabled", enabled)?.then_some(if private {
             Audience::Private
@@ -59,12 +64,18 @@ fn publish(publication: Option<&str>, with_tasks: default!(Option<bool>, false))
 #[pg_extern(schema = "pgflow")]
 #[search_path(pg_catalog, pg_temp)]
 fn run_upkeep() -> Option<Instant> {
-    enter(upkeep::run)
+    enter(|session| {
+        rights::may_operate(session)?;
+        upkeep::run(session)
+    })
 }
 
 /// Starts the background workers of this database.
 #[pg_extern(schema = "pgflow")]
 #[search_path(pg_catalog, pg_temp)]
 fn start_background() {
-    enter(|_| background::start());
+    enter(|session| {
+        rights::may_operate(session)?;
+        background::start()
+    });
 }

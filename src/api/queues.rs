@@ -5,6 +5,7 @@ use pgrx::prelude::*;
 
 use super::arguments::{required, within};
 use crate::engine::pausing::{self, Limits};
+use crate::engine::rights;
 use crate::error::Result;
 use crate::store::value::QueueRow;
 use crate::store::{Composite, enter};
@@ -20,7 +21,8 @@ fn limit_queue(
     max_running_per_key: default!(Option<i32>, "NULL"),
     max_started_per_key: default!(Option<i32>, "NULL"),
 ) -> Composite<QueueRow> {
-    enter(|_| {
+    enter(|session| {
+        rights::may_operate(session)?;
         let limits = Limits {
             max_running: limit("max_running", max_running)?,
             max_running_per_key: limit("max_running_per_key", max_running_per_key)?,
@@ -36,28 +38,40 @@ fn limit_queue(
 #[pg_extern(schema = "pgflow")]
 #[search_path(pg_catalog, pg_temp)]
 fn pause_queue(queue: Option<&str>) {
-    enter(|_| pausing::pause_queue(required("queue", queue)?))
+    enter(|session| {
+        rights::may_operate(session)?;
+        pausing::pause_queue(required("queue", queue)?)
+    })
 }
 
 /// Ends the pause of a queue.
 #[pg_extern(schema = "pgflow")]
 #[search_path(pg_catalog, pg_temp)]
 fn resume_queue(queue: Option<&str>) {
-    enter(|_| pausing::resume_queue(required("queue", queue)?))
+    enter(|session| {
+        rights::may_operate(session)?;
+        pausing::resume_queue(required("queue", queue)?)
+    })
 }
 
 /// Hands out no task of a flow, in whatever queue, until it is resumed.
 #[pg_extern(schema = "pgflow")]
 #[search_path(pg_catalog, pg_temp)]
 fn pause_flow(flow_slug: Option<&str>) {
-    enter(|session| pausing::pause_flow(session, required("flow_slug", flow_slug)?))
+    enter(|session| {
+        rights::may_look_after_flows(session)?;
+        pausing::pause_flow(session, required("flow_slug", flow_slug)?)
+    })
 }
 
 /// Ends the pause of a flow.
 #[pg_extern(schema = "pgflow")]
 #[search_path(pg_catalog, pg_temp)]
 fn resume_flow(flow_slug: Option<&str>) {
-    enter(|session| pausing::resume_flow(session, required("flow_slug", flow_slug)?))
+    enter(|session| {
+        rights::may_look_after_flows(session)?;
+        pausing::resume_flow(session, required("flow_slug", flow_slug)?)
+    })
 }
 
 fn limit(argument: &str, value: Option<i32>) -> Result<Option<i32>> {

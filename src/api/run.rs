@@ -4,7 +4,8 @@ use pgrx::prelude::*;
 
 use super::arguments::{no_nulls, required};
 use crate::engine::{
-    cancel_run, complete_step, fork_run, receipt, retry_run, run_flow, send_event, start_step,
+    cancel_run, complete_step, fork_run, receipt, retry_run, rights, run_flow, send_event,
+    start_step,
 };
 use crate::error::{Error, Result};
 use crate::model::RunId;
@@ -23,6 +24,7 @@ fn run_flow(
     key: default!(Option<&str>, "NULL"),
 ) -> RunId {
     enter(|session| {
+        rights::may_run(session, flow_slug)?;
         let request = run_flow::Request {
             flow_slug: required("flow_slug", flow_slug)?,
             payloads: JsonArray::of(required("payload", payload)?),
@@ -51,6 +53,7 @@ fn run_flows(
     priority: default!(Option<i32>, 0),
 ) -> SetOfIterator<'static, RunId> {
     SetOfIterator::new(enter(|session| {
+        rights::may_run(session, flow_slug)?;
         let payloads = required("payloads", payloads)?;
         let keys = idempotency_keys.as_ref().map(Vec::len);
         check_counts(payloads.len(), keys)?;
@@ -91,6 +94,7 @@ fn check_counts(payloads: usize, keys: Option<usize>) -> Result<()> {
 #[search_path(pg_catalog, pg_temp)]
 fn start_step(run_id: Option<RunId>, step_slug: Option<&str>) -> Composite<StepStateRow> {
     enter(|session| {
+        rights::may_move(session, run_id)?;
         start_step::start_step(
             session,
             required("run_id", run_id)?,
@@ -108,6 +112,7 @@ fn complete_step(
     output: default!(Option<Json>, "NULL"),
 ) -> Composite<TaskReceipt> {
     enter(|session| {
+        rights::may_complete(session, run_id, step_slug)?;
         receipt::of_one(&complete_step::complete_step(
             session,
             required("run_id", run_id)?,
@@ -126,6 +131,7 @@ fn send_event(
     key: default!(Option<&str>, "NULL"),
 ) -> i64 {
     enter(|session| {
+        rights::may_send_events(session)?;
         let request = send_event::Request {
             name: required("name", name)?,
             payload,
@@ -140,6 +146,7 @@ fn send_event(
 #[search_path(pg_catalog, pg_temp)]
 fn cancel_run(run_id: Option<RunId>, reason: default!(Option<&str>, "NULL")) -> Composite<RunRow> {
     enter(|session| {
+        rights::may_move(session, run_id)?;
         cancel_run::cancel_run(
             session,
             required("run_id", run_id)?,
@@ -152,7 +159,10 @@ fn cancel_run(run_id: Option<RunId>, reason: default!(Option<&str>, "NULL")) -> 
 #[pg_extern(schema = "pgflow")]
 #[search_path(pg_catalog, pg_temp)]
 fn retry_run(run_id: Option<RunId>) -> Composite<RunRow> {
-    enter(|session| retry_run::retry_run(session, required("run_id", run_id)?))
+    enter(|session| {
+        rights::may_move(session, run_id)?;
+        retry_run::retry_run(session, required("run_id", run_id)?)
+    })
 }
 
 /// Starts a new run that goes on from an ended one.
@@ -164,6 +174,7 @@ fn fork_run(
     payload: default!(Option<Json>, "NULL"),
 ) -> RunId {
     enter(|session| {
+        rights::may_move(session, run_id)?;
         fork_run::fork_run(
             session,
             required("run_id", run_id)?,

@@ -3,7 +3,7 @@
 use pgrx::prelude::*;
 
 use super::arguments::required;
-use crate::engine::schedule_flow;
+use crate::engine::{rights, schedule_flow};
 use crate::store::value::ScheduleRow;
 use crate::store::{Composite, Json, enter};
 
@@ -27,6 +27,7 @@ fn schedule_flow(
     key: default!(Option<&str>, "NULL"),
 ) -> Composite<ScheduleRow> {
     enter(|session| {
+        rights::may_look_after_flows(session)?;
         let asked = schedule_flow::Schedule {
             name: required("name", name)?,
             flow_slug: required("flow_slug", flow_slug)?,
@@ -45,5 +46,8 @@ fn schedule_flow(
 #[pg_extern(schema = "pgflow")]
 #[search_path(pg_catalog, pg_temp)]
 fn unschedule_flow(name: Option<&str>) {
-    enter(|session| schedule_flow::unschedule_flow(session, required("name", name)?))
+    enter(|session| {
+        rights::may_look_after_flows(session)?;
+        schedule_flow::unschedule_flow(session, required("name", name)?)
+    })
 }

@@ -6,6 +6,7 @@ use super::arguments::{required, seconds, within};
 use crate::engine::claim::{self, MAX_TASKS};
 use crate::engine::receipt::{self, TaskKey};
 use crate::engine::results;
+use crate::engine::rights;
 use crate::engine::settle::{self, Settlement, Verdict};
 use crate::engine::walks::Lane;
 use crate::engine::{MAX_RUN_LOCKS, extend};
@@ -24,6 +25,7 @@ fn claim_step_tasks(
     worker_id: default!(Option<&str>, "NULL"),
 ) -> Rows<ClaimedTask> {
     Rows::from(enter(|session| {
+        rights::may_claim(session, queue)?;
         claim::claim(
             session,
             &claim_request(queue, max_tasks, lease_seconds, worker_id)?,
@@ -42,7 +44,7 @@ fn complete_step_task(
     lease: default!(Option<i64>, "NULL"),
 ) -> Composite<TaskReceipt> {
     enter(|session| {
-        let task = task_key(run_id, step_slug, task_index)?;
+        let task = rights::if_settler(session, task_key(run_id, step_slug, task_index))?;
         settle_one(session, task, lease, Verdict::Complete(output))
     })
 }
@@ -60,7 +62,7 @@ fn fail_step_task(
     retry_after: default!(Option<i32>, "NULL"),
 ) -> Composite<TaskReceipt> {
     enter(|session| {
-        let task = task_key(run_id, step_slug, task_index)?;
+        let task = rights::if_settler(session, task_key(run_id, step_slug, task_index))?;
         let verdict = Verdict::Fail {
             message: required("error_message", error_message)?.to_owned(),
             retryable: required("retryable", retryable)?,
@@ -81,8 +83,16 @@ fn extend_step_task(
     lease_seconds: default!(Option<i32>, "NULL"),
 ) -> Composite<TaskReceipt> {
     enter(|session| {
-        let task = task_key(run_id, step_slug, task_index)?;
+        let task = rights::if_settler(session, task_key(run_id, step_slug, task_index))?;
         let lease_seconds = seconds("lease_seconds", lease_seconds, 1)?;
+        rights::may_settle_one(
+            session,
+            &Settlement {
+                task: task.clone(),
+                lease,
+                verdict: Verdict::Release,
+            },
+        )?;
         receipt::of_one(&extend::extend(session, task, lease, lease_seconds)?)
     })
 }
@@ -97,7 +107,7 @@ fn release_step_task(
     lease: default!(Option<i64>, "NULL"),
 ) -> Composite<TaskReceipt> {
     enter(|session| {
-        let task = task_key(run_id, step_slug, task_index)?;
+        let task = rights::if_settler(session, task_key(run_id, step_slug, task_index))?;
         settle_one(session, task, lease, Verdict::Release)
     })
 }
@@ -107,8 +117,9 @@ fn release_step_task(
 #[search_path(pg_catalog, pg_temp)]
 fn settle_step_tasks(results: Option<Json>) -> Rows<TaskReceipt> {
     Rows::from(enter(|session| {
-        let batch = results::read(required("results", results)?)?;
-        receipt::rows(&settle::settle(session, &batch)?)
+        let results = rights::if_settler(session, required("results", results))?;
+        let batch = results::read(results)?;
+        receipt::rows(&results::settle(session, batch, &mut { MAX_RUN_LOCKS })?)
     }))
 }
 
@@ -123,10 +134,11 @@ fn settle_and_claim(
     worker_id: default!(Option<&str>, "NULL"),
 ) -> Rows<ClaimedTask> {
     Rows::from(enter(|session| {
+        rights::may_claim(session, queue)?;
         let mut request = claim_request(queue, max_tasks, lease_seconds, worker_id)?;
         let batch = results::read(required("results", results)?)?;
         if !batch.is_empty() {
-            settle::settle_within(session, &batch, &mut request.run_locks)?;
+            results::settle(session, batch, &mut request.run_locks)?;
         }
         claim::claim(session, &request)
     }))
@@ -185,5 +197,6 @@ fn settle_one(
         lease,
         verdict,
     };
+    rights::may_settle_one(session, &settlement)?;
     receipt::of_one(&settle::settle(session, &[settlement])?)
 }

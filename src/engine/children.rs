@@ -7,13 +7,14 @@
 //! whose child cannot be started fails for good: no such flow, a payload that it cannot take, too deep a nesting. If its
 //! run fails by that and is a child itself, so does the task that waits for that run.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use super::MAX_RUN_LOCKS;
 pub use super::aftermath::sweep;
 use super::aftermath::{self, Aftermath, PATIENCE};
 use super::claim::{self, Claimed};
 use super::receipt::TaskKey;
+use super::rights;
 use super::run_flow::{self, Parents, Request};
 use super::settle::{Settlement, Verdict};
 use super::walks::Lane;
@@ -29,12 +30,16 @@ statements! {
     TASK_INPUTS = "task_inputs.sql",
     VERSION_IS_BUSY = "version_is_busy.sql",
     RELEASE_TASKS = "release_tasks.sql",
+    FLOW_OWNER = "flow_owner.sql",
 }
 
 /// A flow task that was just claimed.
 struct Task {
     claimed: Claimed,
     target: String,
+    /// The flow that it is a task of, and who owns that.
+    flow_slug: String,
+    owner: String,
     priority: i32,
     /// How many runs its own run is nested in.
     depth: i32,
@@ -62,11 +67,20 @@ pub fn start(session: &Session, queue: &str, max_tasks: i32) -> Result<usize> {
     }
     let mut outcome = Outcome::default();
     let mut by_target: BTreeMap<String, Vec<Task>> = BTreeMap::new();
+    let mut may_run = HashMap::new();
     for task in with_targets(claimed)? {
         let deepest = settings::max_flow_depth();
         if task.depth >= deepest {
             let message = format!(
                 "flow {} is nested too deep: pgflow.max_flow_depth is {deepest}",
+                quoted(&task.target)
+            );
+            outcome.failed.push((task, message));
+        } else if !may_run_child(&task, &mut may_run)? {
+            let message = format!(
+                "role {}, the owner of flow {}, may not run flow {}",
+                quoted(&task.owner),
+                quoted(&task.flow_slug),
                 quoted(&task.target)
             );
             outcome.failed.push((task, message));
@@ -93,16 +107,41 @@ struct Outcome {
 fn with_targets(claimed: Vec<Claimed>) -> Result<Vec<Task>> {
     let (ids, slugs, _) = keys(claimed.iter());
     let found = FLOW_TASKS.query(&[&ids, &slugs], |row| {
-        Ok((row.opt::<String>(1), row.get(2)?, row.get(3)?))
+        Ok((
+            row.opt::<String>(1),
+            row.get(2)?,
+            row.get(3)?,
+            row.get(4)?,
+            row.opt::<String>(5),
+        ))
     })?;
     Ok((claimed.into_iter().zip(found))
-        .map(|(claimed, (target, priority, depth))| Task {
-            claimed,
-            target: target.unwrap_or_default(),
-            priority,
-            depth,
-        })
+        .map(
+            |(claimed, (target, priority, depth, flow_slug, owner))| Task {
+                claimed,
+                target: target.unwrap_or_default(),
+                flow_slug,
+                owner: owner.unwrap_or_default(),
+                priority,
+                depth,
+            },
+        )
         .collect())
+}
+
+/// Whether the owner of a task's flow may run the flow that the task is done by. One that does not exist is said to be
+/// unknown later.
+fn may_run_child(task: &Task, known: &mut HashMap<(String, String), bool>) -> Result<bool> {
+    let key = (task.owner.clone(), task.target.clone());
+    if let Some(&may_run) = known.get(&key) {
+        return Ok(may_run);
+    }
+    let may_run = match FLOW_OWNER.first(&[&task.target], |row| row.get::<String>(1))? {
+        None => true,
+        Some(owner) => owner == task.owner || rights::role_may_run(&task.owner, &task.target)?,
+    };
+    known.insert(key, may_run);
+    Ok(may_run)
 }
 
 /// Starts the children of tasks that have the same target.

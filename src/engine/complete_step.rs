@@ -1,30 +1,37 @@
 //! A step is finished from outside: a human approved, a webhook came.
 
 use super::receipt::{Receipt, TaskKey};
+use super::rights;
+use super::run_flow::Creator;
 use super::runs::Run;
 use super::settle::{self, Settlement, Verdict};
 use crate::error::{Error, Result, quoted};
 use crate::model::{Definition, RunId, StepNo, StepType};
-use crate::store::{Json, Session, lock, role};
+use crate::store::role::{self, Behalf};
+use crate::store::{Json, Session, lock};
 
-/// Who completes a step: the role in force and, behind an API gateway, on whose behalf it calls.
+/// Who completes a step: the role in force, and on whose behalf it calls.
 pub struct Completer {
     pub role: String,
-    pub on_behalf_of: Option<String>,
+    pub behalf: Behalf,
 }
 
 impl Completer {
     pub fn of(session: &Session) -> Result<Self> {
         Ok(Self {
             role: role::name(session.caller),
-            on_behalf_of: role::created_for()?,
+            behalf: role::on_behalf()?,
         })
     }
 
     /// Whether they may complete a step from outside: now, or by an event that they sent before.
-    pub fn may_complete(&self, _definition: &Definition, _step: StepNo) -> bool {
-        // Whoever may call the functions.
-        true
+    pub fn may_complete(
+        &self,
+        definition: &Definition,
+        step: StepNo,
+        creator: &Creator,
+    ) -> Result<bool> {
+        rights::sender_may_complete(self, definition, step, creator)
     }
 }
 

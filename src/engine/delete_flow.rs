@@ -4,7 +4,7 @@ use super::{define, realtime};
 use crate::error::{Error, Result, quoted};
 use crate::statements;
 use crate::store::value::Parameter;
-use crate::store::{Row, Session, Statement, latch, lock};
+use crate::store::{Row, Session, Statement, has_grants, latch, lock};
 
 statements! {
     COUNT_RUNS_OF_FLOW = "count_runs_of_flow.sql",
@@ -12,6 +12,8 @@ statements! {
     DELETE_FLOW = "delete_flow.sql",
     COUNT_SCHEDULES_OF_FLOW = "count_schedules_of_flow.sql",
     DELETE_SCHEDULES_OF_FLOW = "delete_schedules_of_flow.sql",
+    COUNT_GRANTS_OF_FLOW = "count_grants_of_flow.sql",
+    DELETE_GRANTS_OF_FLOW = "delete_grants_of_flow.sql",
     LEAVE_ERRANDS_OF_FLOW = "leave_errands_of_flow.sql",
 }
 
@@ -52,6 +54,15 @@ pub fn delete_flow(session: &Session, flow_slug: &str, with_runs: bool) -> Resul
         &flow.slug,
     )?;
     DELETE_SCHEDULES_OF_FLOW.execute(&[&flow.slug])?;
+    if has_grants() {
+        refuse_unseen(
+            &COUNT_GRANTS_OF_FLOW,
+            &[&flow.slug],
+            ("flow has new grants", "Grants"),
+            &flow.slug,
+        )?;
+        DELETE_GRANTS_OF_FLOW.execute(&[&flow.slug])?;
+    }
     realtime::forget_flow(&flow.slug)
 }
 
@@ -71,7 +82,7 @@ fn refuse_unseen(
     Err(Error::Conflict {
         message,
         detail: format!(
-            "{what} of flow {} began after the snapshot of this transaction was taken.",
+            "{what} of flow {} were made after the snapshot of this transaction was taken.",
             quoted(flow_slug)
         ),
         hint: Some("Try again in a new transaction."),

@@ -19,6 +19,7 @@ use super::MAX_RUN_LOCKS;
 use super::advance::{Advance, RunNo};
 use super::kept_events::{Kept, Wait, look, take};
 use super::receipt::{self, TaskKey};
+use super::run_flow::Creator;
 use super::runs::Run;
 use super::settle::{self, Settlement, Verdict};
 use crate::error::{Error, Result};
@@ -86,19 +87,24 @@ fn waits_of(advance: &Advance, steps: &[(RunNo, StepNo)]) -> Result<Vec<Wait>> {
         .map(|&(run, _)| advance.runs[run].id)
         .collect();
     let runs = WAIT_KEYS.query(&[&ids], |row| {
-        Ok((row.opt::<String>(1), row.get::<Instant>(2)?))
+        let creator = Creator {
+            created_by: row.get(3)?,
+            created_for: row.opt(4),
+        };
+        Ok((row.opt::<String>(1), row.get::<Instant>(2)?, creator))
     })?;
     if runs.len() != steps.len() {
         return Err(Error::Internal("a run that begins a step is gone".into()));
     }
     Ok((steps.iter().zip(runs))
-        .map(|(&(run, step), (key, created_at))| {
+        .map(|(&(run, step), (key, created_at, creator))| {
             let name = advance.step(run, step).event().unwrap_or_default();
             Wait {
                 event_key: lock::event_key(name, key.as_deref()),
                 name: name.to_owned(),
                 key,
                 created_at,
+                creator,
             }
         })
         .collect())
@@ -209,6 +215,10 @@ pub fn overdue(session: &Session, settlement: Settlement) -> Result<Option<Settl
             name: row.get(2)?,
             key: row.opt(3),
             created_at: row.get(5)?,
+            creator: Creator {
+                created_by: row.get(6)?,
+                created_for: row.opt(7),
+            },
         };
         Ok((wait, row.get::<Instant>(4)?))
     })?;

@@ -3,8 +3,10 @@
 use std::collections::HashSet;
 
 use super::complete_step::Completer;
+use super::run_flow::Creator;
 use crate::error::Result;
 use crate::model::{Definition, StepNo};
+use crate::store::role::Behalf;
 use crate::store::{Instant, Json, Session};
 use crate::{settings, statements};
 
@@ -18,8 +20,9 @@ pub struct Wait {
     pub event_key: i64,
     pub name: String,
     pub key: Option<String>,
-    /// When the run was created.
+    /// When the run was created, and by whom.
     pub created_at: Instant,
+    pub creator: Creator,
 }
 
 /// An event that a waiter gets.
@@ -45,7 +48,9 @@ pub fn look<'a>(
         let (definition, step) = step_of(no);
         let mut refused = Vec::new();
         while let Some(found) = kept
-            && !found.sender.may_complete(definition, step)
+            && !found
+                .sender
+                .may_complete(definition, step, &waits[no].creator)?
         {
             refused.push(found.id);
             *kept = (look_beyond(session, &waits[no..=no], &refused)?)
@@ -81,7 +86,11 @@ fn look_beyond(session: &Session, waits: &[&Wait], refused: &[i64]) -> Result<Ve
                 payload: row.get(3)?,
                 sender: Completer {
                     role: row.get(4)?,
-                    on_behalf_of: row.opt(5),
+                    // Of one that came through a gateway without a user this is not known any more.
+                    behalf: match row.opt(5) {
+                        Some(sub) => Behalf::Sub(Some(sub)),
+                        None => Behalf::Own,
+                    },
                 },
                 is_taken: row.get(6)?,
             };

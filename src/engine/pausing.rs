@@ -77,12 +77,12 @@ pub fn resume_queue(queue: &str) -> Result<()> {
 
 /// The row of the flow is locked, so that a pause does not outlive its flow.
 pub fn pause_flow(session: &Session, flow_slug: &str) -> Result<()> {
-    define::lock_existing(session, flow_slug)?;
+    define::lock_to_look_after(session, flow_slug)?;
     PAUSE_FLOW.execute(&[&flow_slug, &session.now, &role::name(session.caller)])
 }
 
 pub fn resume_flow(session: &Session, flow_slug: &str) -> Result<()> {
-    define::lock_existing(session, flow_slug)?;
+    define::lock_to_look_after(session, flow_slug)?;
     for queue in RESUME_FLOW.query(&[&flow_slug], |row| row.get::<String>(1))? {
         event::queue_has_room(&queue);
     }

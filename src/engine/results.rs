@@ -1,11 +1,12 @@
 //! Batches of results, as `settle_step_tasks` gets them: judged here, outputs unread.
 
-use super::receipt::TaskKey;
-use super::settle::{Settlement, Verdict};
+use super::receipt::{Receipt, Standing, TaskKey};
+use super::rights;
+use super::settle::{self, Settlement, Verdict};
 use crate::error::{Error, Result, quoted};
 use crate::model::RunId;
-use crate::store::Json;
 use crate::store::json::Node;
+use crate::store::{Json, Session};
 
 /// How many results a batch may have.
 const MAX_RESULTS: usize = 1000;
@@ -40,6 +41,36 @@ pub fn read(results: Json) -> Result<Vec<Settlement>> {
     (results.elements().into_iter().enumerate())
         .map(|(number, element)| Element::read(number, element)?.settlement())
         .collect()
+}
+
+/// Settles a batch as far as its caller may. A result of a run that it may not see is about nothing, and is refused.
+pub fn settle(
+    session: &Session,
+    batch: Vec<Settlement>,
+    run_locks: &mut usize,
+) -> Result<Vec<Receipt>> {
+    let known = rights::may_settle(session, &batch)?;
+    if !known.contains(&false) {
+        return settle::settle_within(session, &batch, run_locks);
+    }
+    let (seen, unseen): (Vec<_>, Vec<_>) =
+        (batch.into_iter().zip(&known)).partition(|(_, known)| **known);
+    let seen: Vec<_> = seen.into_iter().map(|(result, _)| result).collect();
+    let mut settled = settle::settle_within(session, &seen, run_locks)?.into_iter();
+    let mut refused = unseen.into_iter().map(|(result, _)| Receipt {
+        task: result.task,
+        accepted: false,
+        standing: Standing::default(),
+    });
+    Ok((known.iter())
+        .filter_map(|&known| {
+            if known {
+                settled.next()
+            } else {
+                refused.next()
+            }
+        })
+        .collect())
 }
 
 /// An element as it came.

@@ -48,7 +48,7 @@ pub struct Request<'a> {
 }
 
 /// What `runs.created_by` and `runs.created_for` record.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Creator {
     pub created_by: String,
     pub created_for: Option<String>,

@@ -8,6 +8,7 @@
 //! **Nothing is waited for.** While `delete_flow` holds the table of runs, or a definer the version that a run would
 //! freeze, the schedule stays due.
 
+use super::rights;
 use super::run_flow::{self, Creator};
 use super::upkeep::soon;
 use crate::error::{Error, Result, quoted};
@@ -139,6 +140,15 @@ impl Schedule {
         let owner = role::by_name(&self.owner)?.ok_or_else(|| {
             Error::not_found("role", format!("There is no role {}.", quoted(&self.owner)))
         })?;
+        if !rights::role_may_run(&self.owner, &self.flow_slug)? {
+            return Err(Error::Denied {
+                object: format!("flow {}", quoted(&self.flow_slug)),
+                detail: format!(
+                    "Role {}, the owner of the schedule, may not run it.",
+                    quoted(&self.owner)
+                ),
+            });
+        }
         let session = Session {
             caller: owner,
             ..*session

@@ -8,13 +8,14 @@
 //! tasks are made overdue, so that whoever sweeps their queues hands it to them. A task whose row someone else holds is
 //! made overdue by [`super::events::sweep`].
 
-use std::collections::HashSet;
+use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
 
 use super::advance::Advance;
 use super::complete_step::Completer;
 use super::events;
 use super::receipt::TaskKey;
-use super::run_flow::LONGEST_KEY;
+use super::run_flow::{Creator, LONGEST_KEY};
 use super::settle::{self, Settlement, Verdict};
 use super::{MAX_RUN_LOCKS, aftermath, definitions};
 use crate::error::{Error, Result, quoted};
@@ -64,7 +65,7 @@ pub fn send_event(session: &Session, request: &Request) -> Result<i64> {
             &payload,
             &sent_at,
             &sender.role,
-            &sender.on_behalf_of.as_deref(),
+            &sender.behalf.sub(),
             &is_taken.then_some(sent_at),
             &has_more,
         ])?;
@@ -154,15 +155,27 @@ fn settlements(
                 row.get::<i64>(4)?,
                 row.get::<String>(5)?,
                 row.get::<i32>(6)?,
+                Creator {
+                    created_by: row.get(7)?,
+                    created_for: row.opt(8),
+                },
             ))
         },
     )?;
     let mut batch = Vec::with_capacity(waiters.len());
-    for (task, definition_id, flow_slug, version) in waiters {
+    let mut may_complete = HashMap::new();
+    for (task, definition_id, flow_slug, version, creator) in waiters {
         let definition = definitions::get(definition_id, &flow_slug, version)?;
         let step = (definition.step_no(&task.step_slug))
             .ok_or_else(|| Error::step_not_found(&task.step_slug))?;
-        if sender.may_complete(&definition, step) {
+        let may_complete = match may_complete.entry((definition_id, step, creator)) {
+            Entry::Occupied(known) => *known.get(),
+            Entry::Vacant(unknown) => {
+                let may_complete = sender.may_complete(&definition, step, &unknown.key().2)?;
+                *unknown.insert(may_complete)
+            }
+        };
+        if may_complete {
             batch.push(Settlement {
                 task,
                 lease: None,

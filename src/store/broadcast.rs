@@ -10,7 +10,7 @@ use pgrx::pg_sys;
 
 use super::changes::Message;
 use super::pinned::Pinned;
-use super::role::{self, Rights};
+use super::role::Rights;
 use super::subtransaction;
 
 /// `realtime.send`, and whose it is.
@@ -30,7 +30,7 @@ pub fn sender() -> Option<Sender> {
     // SAFETY: system cache look-ups; each tuple is released before the function returns.
     unsafe {
         let schema = pg_sys::get_namespace_oid(c"realtime".as_ptr(), true);
-        if schema == pg_sys::InvalidOid || !role::is_superuser(owner_of_schema(schema)?) {
+        if schema == pg_sys::InvalidOid || !pg_sys::superuser_arg(owner_of_schema(schema)?) {
             return None;
         }
         let arguments = pg_sys::buildoidvector(ARGUMENTS.as_ptr(), ARGUMENTS.len() as c_int);

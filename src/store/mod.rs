@@ -7,6 +7,7 @@ mod broadcast;
 pub mod changes;
 pub mod door;
 pub mod doorbell;
+pub mod grants;
 pub mod handler;
 pub mod json;
 pub mod latch;
@@ -29,9 +30,10 @@ pub mod wake;
 mod tests;
 
 pub use door::{Session, enter};
+pub use grants::has_grants;
 pub use row_type::RowType;
 pub use statement::{Row, Statement};
-pub use value::{Composite, Instant, Json, JsonArray, KeptJson, Rows, Svg};
+pub use value::{Composite, Instant, Json, JsonArray, KeptJson, RoleName, Rows, Svg};
 
 /// Makes a misspelt `pgflow.…` setting an error once the library is loaded.
 pub fn reserve_settings_prefix() {

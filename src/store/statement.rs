@@ -273,18 +273,17 @@ impl Statement {
     }
 }
 
-/// Runs a command that a statement has made, with every name in it quoted: for what takes no parameters.
+/// Runs a command that a statement has written: privileges are granted by commands alone, which take no parameters.
 pub fn command(text: &str) -> Result<()> {
     let text =
-        CString::new(text).map_err(|_| Error::Internal("a command has a zero byte".into()))?;
-    // SAFETY: the text outlives the call.
-    let status = unsafe { pg_sys::SPI_execute(text.as_ptr(), false, 0) };
-    if status < 0 {
-        return Err(Error::Internal(format!(
+        CString::new(text).map_err(|_| Error::Internal("a command has a zero byte".to_owned()))?;
+    // SAFETY: the text outlives the call; errors leave as panics.
+    match unsafe { pg_sys::SPI_execute(text.as_ptr(), false, 0) } {
+        status if status < 0 => Err(Error::Internal(format!(
             "a command failed with SPI status {status}"
-        )));
+        ))),
+        _ => Ok(()),
     }
-    Ok(())
 }
 
 /// The values of parameters, and which of them are null, as SPI takes them.

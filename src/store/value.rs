@@ -240,6 +240,34 @@ composite_types! {
     TaskReceipt = "pgflow.task_receipt",
 }
 
+/// The name of a role, as an argument.
+#[derive(Debug, Clone)]
+pub struct RoleName(pub String);
+
+impl FromDatum for RoleName {
+    unsafe fn from_polymorphic_datum(
+        datum: pg_sys::Datum,
+        is_null: bool,
+        _: pg_sys::Oid,
+    ) -> Option<Self> {
+        // SAFETY: a name is a C string in 64 bytes.
+        (!is_null).then(|| unsafe {
+            let name = std::ffi::CStr::from_ptr(datum.cast_mut_ptr());
+            Self(name.to_string_lossy().into_owned())
+        })
+    }
+}
+
+// SAFETY: the SQL type of the argument is `name`.
+unsafe impl<'fcx> ArgAbi<'fcx> for RoleName {
+    unsafe fn unbox_arg_unchecked(arg: Arg<'_, 'fcx>) -> Self {
+        // SAFETY: as above.
+        unsafe { arg.unbox_arg_using_from_datum::<Self>() }
+            .unwrap_or_else(|| unreachable!("a null argument is unboxed as an Option"))
+    }
+}
+
+impl_sql_translatable!(RoleName, "name");
 impl_sql_translatable!(Json, "jsonb");
 impl_sql_translatable!(JsonArray, "jsonb[]");
 impl_sql_translatable!(Instant, "timestamp with time zone");
@@ -371,6 +399,7 @@ macro_rules! parameters {
 parameters!(bool, i32, i64, &str, String, RunId, Instant, Json);
 parameters!(value pgrx::datum::Interval);
 parameters!(value Option<pgrx::datum::Interval>);
+parameters!(value pg_sys::Oid);
 parameters!(value f64);
 parameters!(value Option<f64>);
 

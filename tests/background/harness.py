@@ -56,9 +56,8 @@ class Database:
         db.session.rows("""
             create extension pgflow;
             create schema app;
-            grant usage on schema app, pgflow, pgflow_locks to alice, bob;
-            grant create on schema app to alice, bob;
-            grant execute on all functions in schema pgflow to alice, bob;
+            select pgflow.grant_access('alice', 'author'), pgflow.grant_access('bob', 'author');
+            grant usage, create on schema app to alice, bob;
             create table app.ledger (task text, who name default current_user, at timestamptz default clock_timestamp());
             grant all on app.ledger to alice, bob;""")
         return db

@@ -47,6 +47,48 @@ def there_is_no_way_back_to_the_workers_rights(db):
 
 
 @test
+def a_handler_does_with_runs_what_its_owner_may(db):
+    # Bob's run, which has a step that waits and one that is ready, and a flow that only bob may run.
+    db.flow("bobs_own", step("ask", "external", "asked", queue="asking"), step("work", "worker"), owner="bob")
+    victim = db.run("bobs_own", owner="bob")
+    run, outcome = f"'{victim}'", lambda call: f"perform pgflow.{call}"
+    states = tries(
+        db, "prowls", outcome(f"get_run({run})"), outcome(f"cancel_run({run})"), outcome(f"retry_run({run})"), outcome(f"fork_run({run}, '{{}}')"),
+        outcome(f"start_step({run}, 'work')"), outcome(f"complete_step({run}, 'ask')"), outcome(f"complete_step_task({run}, 'work')"),
+        outcome(f"fail_step_task({run}, 'work', 'no', lease => 1)"), outcome(f"extend_step_task({run}, 'work', lease => 1)"), outcome("flow_graph('bobs_own')"))
+    assert states == ["PT404"] * len(states), states
+    states = tries(
+        db, "climbs_up", outcome("run_flow('bobs_own')"), outcome("claim_step_tasks('bobs_own')"), outcome("prune_runs('0')"), outcome("run_upkeep()"),
+        outcome("grant_access('alice', 'operator')"), outcome("grant_run('bobs_own', 'alice')"), outcome("grant_queue('bobs_own', 'alice')"),
+        outcome("grant_step('bobs_own', 'ask', 'alice')"), outcome("schedule_flow('borrowed', 'bobs_own', '@hourly')"), outcome("add_step('bobs_own', 'more')"),
+        outcome("set_http_secrets('{}', 'bobs_own')"), "insert into pgflow.access_grants values ('alice', 'operator', 'alice', now())", "perform from pgflow.live_tasks",
+        "set row_security = off; perform from pgflow.runs")
+    assert states == ["42501"] * len(states), states
+    # Claims that it sets for itself are nobody's, and neither tables nor events show or touch what is bob's.
+    db.sql_flow("claims", f"""
+        perform set_config('request.jwt.claims', '{{"sub": "bob", "role": "bob"}}', true);
+        return jsonb_build_array(
+            (select count(*) from pgflow.runs where run_id = {run}), (select count(*) from pgflow.step_tasks where run_id = {run}),
+            (select count(*) from pgflow.flows where owner <> 'alice'), pgflow.send_event('asked'), pgflow.on_behalf_of(), to_jsonb(pgflow.seen_creators()),
+            pgflow.run_flow('claims_child'));""")
+    db.flow("claims_child", step("ask", "external"))
+    *found, seen, child = db.completes(db.run("claims"))
+    assert found == [0, 0, 0, 0, None] and "alice" in seen and "bob" not in seen, (found, seen)
+    assert db.rows(f"select created_by, created_for from pgflow.runs where run_id = '{child}'") == [["alice", None]]
+    assert db.status(victim) == "started" and db.attempts(victim) == ["started", "queued"]
+    # A flow of hers that has bob's for a step.
+    db.flow("borrows", step("borrow", "flow", "bobs_own"))
+    assert "may not run flow" in db.fails(db.run("borrows"))
+    # Nor does a definer function of bob's give more than what it does.
+    db.as_role("bob", f"create function app.lends(i jsonb) returns jsonb language sql security definer as $$select pgflow.get_run({run}) -> 'run' -> 'status'$$")
+    db.flow("lent", step("s", "sql", "app.lends"))
+    assert db.completes(db.run("lent")) == "started"
+    # With her own she does as she likes.
+    db.sql_flow("tidies", "return to_jsonb((pgflow.cancel_run((i->'run'->>'id')::uuid)).status);")
+    assert db.completes(db.run("tidies", {"id": child})) == "cancelled"
+
+
+@test
 def a_function_with_a_role_of_its_own_is_refused(db):
     # Of which alice is a member: what refuses is that handlers may not change roles.
     db.rows("""create role gamma; grant gamma to alice;

@@ -224,10 +224,10 @@ def a_right_that_was_revoked_fails_the_task(db):
 
 @test
 def an_owner_that_was_dropped_fails_the_task(db):
-    db.rows("create role carol; grant usage on schema app, pgflow to carol; grant execute on all functions in schema pgflow to carol")
+    db.rows("create role carol; grant usage on schema app to carol; select pgflow.grant_access('carol', 'author')")
     db.handler("orphan", "return '1';")
     db.flow("orphan", step("s", "sql", "app.orphan", max_attempts=1), owner="carol")
-    run = db.run("orphan")
+    run = db.run("orphan", owner="carol")
     db.completes(run)
     db.rows("drop owned by carol; drop role carol")
     message = db.fails(db.one("select pgflow.run_flow('orphan')"))

@@ -236,7 +236,7 @@ def the_extension_can_be_dropped_and_made_again(db):
     begun = time.monotonic()
     other.rows("drop extension pgflow")
     assert time.monotonic() - begun < 1
-    other.rows("create extension pgflow; grant usage on schema pgflow, pgflow_locks to alice; grant execute on all functions in schema pgflow to alice")
+    other.rows("create extension pgflow; select pgflow.grant_access('alice', 'author')")
     does_tasks(other)
     # It waits for what is under way, which counts.
     other.sql_flow("last", "insert into app.ledger values ('last'); perform pg_sleep(1.5); return '1';")

@@ -1,4 +1,4 @@
--- What a role tries that may call run_flow and get_run and nothing else. It knows the id of a run that is not its own.
+-- What a role tries that has capability client and was granted flow chain. It knows the id of a run that is not its own.
 SELECT current_user, session_user;
 
 -- It may start runs, and is itself again afterwards, however the call ends.
@@ -92,7 +92,9 @@ DROP RULE also ON mine;
 CREATE TABLE copied AS TABLE pgflow.runs;
 WITH gone AS (DELETE FROM pgflow.live_tasks RETURNING *) SELECT count(*) FROM gone;
 SELECT query_to_xml('SELECT * FROM pgflow.runs', true, true, '');
+BEGIN;
 SELECT status FROM pgflow.run_flow('chain') AS started, pgflow.runs WHERE run_id = started;
+ROLLBACK;
 SELECT count(*) FROM pgflow_locks.held;
 SELECT pgflow_locks.lock_run(:'victim');
 
@@ -112,6 +114,57 @@ ALTER DEFAULT PRIVILEGES FOR ROLE :"superuser" GRANT ALL ON TABLES TO CURRENT_US
 INSERT INTO pgflow.gateway_roles VALUES (current_user);
 SET request.jwt.claims = '{"sub": "somebody else"}';
 SET pgflow.anything = 'on';
+
+-- What row-level security hides.
+BEGIN;
+SELECT pgflow.run_flow('chain') IS NOT NULL AS started;
+SELECT count(*) FROM pgflow.runs;
+CREATE FUNCTION spy(value anyelement) RETURNS boolean LANGUAGE plpgsql COST 0.0000001 AS $$ BEGIN RAISE NOTICE 'met %', value; RETURN true; END $$;
+SELECT flow_slug, status FROM pgflow.runs WHERE spy(flow_slug) AND spy(status);
+SELECT count(*) FROM pgflow.step_states WHERE spy(step_slug) OR 1 / (status = 'completed')::int = 1;
+CREATE FUNCTION equals(text, text) RETURNS boolean LANGUAGE plpgsql LEAKPROOF AS $$ BEGIN RETURN true; END $$;
+ROLLBACK;
+SELECT pgflow.get_run(:'victim');
+SELECT count(*) FROM pgflow.runs WHERE run_id = :'victim';
+SELECT count(*) FROM pgflow.step_states WHERE run_id = :'victim';
+SELECT count(*) FROM pgflow.step_tasks WHERE run_id = :'victim';
+SELECT count(*) FROM pgflow.run_timeline WHERE run_id = :'victim';
+SET row_security = off;
+SELECT count(*) FROM pgflow.runs;
+RESET row_security;
+CREATE VIEW others WITH (security_barrier = false) AS SELECT run_id FROM pgflow.runs;
+SELECT count(*) FROM others WHERE run_id = :'victim';
+SELECT 1 FROM pgflow.runs WHERE run_id = :'victim' FOR SHARE;
+SELECT reltuples >= -1 AS may_count FROM pg_class WHERE oid = 'pgflow.runs'::regclass;
+SELECT count(*) FROM pg_stats WHERE schemaname = 'pgflow' AND tablename IN ('runs', 'step_states', 'step_tasks');
+ALTER TABLE pgflow.runs DISABLE ROW LEVEL SECURITY;
+DROP POLICY "runs are seen by who made them and by who owns the flow" ON pgflow.runs;
+-- The functions that policies ask are asked as the caller, whatever it says it is.
+SELECT pgflow.sees_everything(), pgflow.seen_creators(), pgflow.on_behalf_of(), pgflow.owned_flows(), pgflow.runnable_flows(), pgflow.served_queues();
+CREATE FUNCTION sees_everything() RETURNS boolean LANGUAGE sql AS 'SELECT true';
+SET search_path = pgflow_client, pg_catalog;
+SELECT count(*) FROM pgflow.runs WHERE run_id = :'victim';
+RESET search_path;
+SET request.jwt.claims = '{"sub": "somebody else", "role": "pgflow_operator"}';
+SET "request.jwt.claim.sub" = 'somebody else';
+SET session.caller = 'pgflow_operator';
+SELECT count(*) FROM pgflow.runs WHERE run_id = :'victim';
+SELECT pgflow.get_run(:'victim');
+RESET request.jwt.claims;
+-- Grants are not its to give.
+SELECT pgflow.grant_access('pgflow_client', 'operator');
+SELECT pgflow.grant_run('slow', 'pgflow_client');
+SELECT pgflow.grant_queue('chain', 'pgflow_client');
+SELECT pgflow.grant_step('approval', 'approve', 'pgflow_client');
+INSERT INTO pgflow.access_grants VALUES ('pgflow_client', 'operator', 'pgflow_client', now());
+SELECT * FROM pgflow.access_grants;
+-- External steps of others.
+SELECT pgflow.complete_step(:'victim', 'approve');
+SELECT pgflow.complete_step(:'victim', 'list');
+BEGIN;
+SELECT pgflow.send_event('approved');
+DELETE FROM pgflow.events;
+ROLLBACK;
 
 -- For the owner of the engine to fall into.
 CREATE MATERIALIZED VIEW trap AS SELECT (pgflow.cancel_run(run_id)).status FROM (VALUES (NULL::uuid)) v (run_id) WITH NO DATA;

@@ -37,7 +37,8 @@ BEGIN
            format_type(o.oprright, NULL) AS right_argument
     FROM pg_operator o JOIN pg_proc p ON p.oid = o.oprcode
     WHERE o.oprnamespace = 'pg_catalog'::regnamespace
-      AND to_regprocedure(format('hostile.%I(%s)', p.proname, oidvectortypes(p.proargtypes))) IS NOT NULL
+      AND CASE WHEN p.pronamespace = 'pg_catalog'::regnamespace
+               THEN to_regprocedure(format('hostile.%I(%s)', p.proname, oidvectortypes(p.proargtypes))) IS NOT NULL END
   LOOP
     EXECUTE format('CREATE OPERATOR hostile.%s (%srightarg = %s, procedure = hostile.%I)',
       shadow.oprname, shadow.left_argument, shadow.right_argument, shadow.proname);

@@ -155,7 +155,8 @@ do $$ begin
   if to_regrole('pgflow_fuzz_somebody') is null then create role pgflow_fuzz_somebody; end if;
 end $$;
 grant usage on schema fuzz to pgflow_fuzz_nobody;
-grant usage on schema fuzz, pgflow, pgflow_locks to pgflow_fuzz_somebody;
+grant usage on schema fuzz to pgflow_fuzz_somebody;
+select pgflow.grant_access('pgflow_fuzz_somebody', capability) from unnest('{client,worker,author,operator}'::text[]) capability;
 grant select on all tables in schema fuzz to pgflow_fuzz_nobody, pgflow_fuzz_somebody;
 grant execute on all functions in schema pgflow, pgflow_locks to pgflow_fuzz_somebody;
 

@@ -188,6 +188,11 @@ impl Known {
                 "task_index" => return index.clone(),
                 "lease" => return format!("{lease}::bigint"),
                 "queue" => return format!("{}::text", literal(queue)),
+                "role" => return "'pgflow_fuzz_somebody'::name".to_owned(),
+                "capability" => {
+                    let all = ["'client'", "'worker'", "'author'", "'operator'"];
+                    return all.choose(rng).copied().unwrap_or("null").to_owned();
+                }
                 "flow_slug" => return format!("{}::text", literal(self.flow(rng))),
                 "lease_seconds" | "retry_after" => return rng.random_range(0..3).to_string(),
                 "results" => return results(rng, run, step, index, lease),

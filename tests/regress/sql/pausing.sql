@@ -68,15 +68,14 @@ select queue from pgflow.limit_queue('shared');
 
 -- Only the owner pauses a flow.
 create role pausing_stranger;
-grant usage on schema pgflow to pausing_stranger;
-grant execute on function pgflow.pause_flow, pgflow.resume_flow to pausing_stranger;
+select pgflow.grant_access('pausing_stranger', 'author');
 set role pausing_stranger;
 \set VERBOSITY verbose
 select pgflow.pause_flow('resting');
 select pgflow.resume_flow('resting');
 \set VERBOSITY default
 reset role;
-drop owned by pausing_stranger;
+select pgflow.revoke_access('pausing_stranger', 'author');
 drop role pausing_stranger;
 call t.fails($$select pgflow.pause_flow('nope')$$);
 call t.fails($$select pgflow.resume_flow('nope')$$);

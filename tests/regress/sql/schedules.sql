@@ -86,12 +86,11 @@ select * from t.schedules where name = 'broken';
 select status from pgflow.runs where flow_slug = 'scheduled_map';
 -- Nor does one that can no longer be read, or whose owner is gone. The first rests until it is replaced.
 create role regress_gone;
-grant usage on schema pgflow to regress_gone;
-grant execute on function pgflow.schedule_flow to regress_gone;
+select pgflow.grant_access('regress_gone', 'author'), pgflow.grant_run('scheduled', 'regress_gone');
 set role regress_gone;
 select owner from pgflow.schedule_flow('orphan', 'scheduled', '@daily');
 reset role;
-drop owned by regress_gone;
+select pgflow.revoke_access('regress_gone', 'author'), pgflow.revoke_run('scheduled', 'regress_gone');
 drop role regress_gone;
 update pgflow.schedules set time_zone = 'Europe/Atlantis' where name = 'broken';
 call t.miss('broken', '2 seconds');
@@ -112,8 +111,8 @@ select count(*) from pgflow.schedules where name = 'broken';
 create role regress_owner;
 create role regress_member in role regress_owner;
 create role regress_other;
-grant usage on schema pgflow, t to regress_owner, regress_other;
-grant execute on function pgflow.schedule_flow, pgflow.unschedule_flow to regress_owner, regress_other;
+grant usage on schema t to regress_owner, regress_other;
+select pgflow.grant_access(role, 'author'), pgflow.grant_run('scheduled', role) from (values ('regress_owner'::name), ('regress_other')) v (role);
 set role regress_owner;
 select owner from pgflow.schedule_flow('owned', 'scheduled', '@daily');
 set role regress_other;
@@ -129,7 +128,8 @@ select created_by from pgflow.runs where idempotency_key like 'schedule owned %'
 set role regress_member;
 select pgflow.unschedule_flow('owned');
 reset role;
-drop owned by regress_owner, regress_other;
+select pgflow.revoke_access(role, 'author') from (values ('regress_owner'::name), ('regress_other')) v (role);
+revoke usage on schema t from regress_owner, regress_other;
 drop role regress_owner, regress_member, regress_other;
 call t.fails($$select pgflow.unschedule_flow('owned')$$);
 
