@@ -8,7 +8,7 @@ use crate::engine::{
 };
 use crate::model::shape::{Options, StepShape};
 use crate::store::value::{FlowRow, StepRow};
-use crate::store::{Composite, Json, enter};
+use crate::store::{Composite, Json, enter, look};
 
 /// Makes a flow without steps, or changes the options of one.
 ///
@@ -165,7 +165,7 @@ fn set_http_secrets(
 #[pg_extern(schema = "pgflow", stable)]
 #[search_path(pg_catalog, pg_temp)]
 fn flow_graph(flow_slug: Option<&str>, version: default!(Option<i32>, "NULL")) -> Json {
-    enter(|session| {
+    look(|session| {
         rights::may_read_flow(session, flow_slug)?;
         flow_graph::flow_graph(required("flow_slug", flow_slug)?, version)
     })

@@ -5,13 +5,13 @@ use pgrx::prelude::*;
 use super::arguments::required;
 use crate::engine::{observe, rights};
 use crate::model::RunId;
-use crate::store::{Json, enter};
+use crate::store::{Json, enter, look};
 
 /// A run with its steps, as one object.
 #[pg_extern(schema = "pgflow", stable)]
 #[search_path(pg_catalog, pg_temp)]
 fn get_run(run_id: Option<RunId>) -> Json {
-    enter(|session| {
+    look(|session| {
         rights::may_see(session, run_id)?;
         observe::get_run(required("run_id", run_id)?)
     })

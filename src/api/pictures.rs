@@ -5,14 +5,14 @@ use pgrx::prelude::*;
 use super::arguments::required;
 use crate::engine::{pictures, rights};
 use crate::model::RunId;
-use crate::store::{Svg, enter};
+use crate::store::{Svg, look};
 
 /// The steps of a flow's version, the latest by default, and what waits for what, as a flowchart of Mermaid. Errors as
 /// `flow_graph`.
 #[pg_extern(schema = "pgflow", stable)]
 #[search_path(pg_catalog, pg_temp)]
 fn flow_mermaid(flow_slug: Option<&str>, version: default!(Option<i32>, "NULL")) -> String {
-    enter(|session| {
+    look(|session| {
         rights::may_read_flow(session, flow_slug)?;
         pictures::flow_mermaid(required("flow_slug", flow_slug)?, version)
     })
@@ -22,7 +22,7 @@ fn flow_mermaid(flow_slug: Option<&str>, version: default!(Option<i32>, "NULL"))
 #[pg_extern(schema = "pgflow", stable)]
 #[search_path(pg_catalog, pg_temp)]
 fn run_mermaid(run_id: Option<RunId>) -> String {
-    enter(|session| {
+    look(|session| {
         rights::may_see(session, run_id)?;
         pictures::run_mermaid(required("run_id", run_id)?, session.now)
     })
@@ -32,7 +32,7 @@ fn run_mermaid(run_id: Option<RunId>) -> String {
 #[pg_extern(schema = "pgflow", stable, requires = ["pictures"])]
 #[search_path(pg_catalog, pg_temp)]
 fn flow_svg(flow_slug: Option<&str>, version: default!(Option<i32>, "NULL")) -> Svg {
-    enter(|session| {
+    look(|session| {
         rights::may_read_flow(session, flow_slug)?;
         pictures::flow_svg(required("flow_slug", flow_slug)?, version).map(Svg)
     })
@@ -43,7 +43,7 @@ fn flow_svg(flow_slug: Option<&str>, version: default!(Option<i32>, "NULL")) -> 
 #[pg_extern(schema = "pgflow", stable, requires = ["pictures"])]
 #[search_path(pg_catalog, pg_temp)]
 fn run_svg(run_id: Option<RunId>) -> Svg {
-    enter(|session| {
+    look(|session| {
         rights::may_see(session, run_id)?;
         pictures::run_svg(required("run_id", run_id)?, session.now).map(Svg)
     })

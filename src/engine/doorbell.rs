@@ -65,14 +65,7 @@ pub fn ring(session: &Session, queue: &str, run_locks: usize) -> Result<usize> {
         queue,
         executor: Executor::Http,
     };
-    let tasks = claimed::claim_within(
-        session,
-        lane,
-        BATCH,
-        http_tasks::GRACE,
-        WORKER_ID,
-        run_locks,
-    )?;
+    let tasks = claimed::claim_within(session, lane, BATCH, 0, WORKER_ID, run_locks)?;
     let (settings, problem) = settings::http();
     let mut refused = Vec::new();
     let mut admitted = Vec::with_capacity(tasks.len());
@@ -103,7 +96,7 @@ pub fn ring(session: &Session, queue: &str, run_locks: usize) -> Result<usize> {
 fn send(task: &Claimed, post: pg_net::Post) -> Result<()> {
     let Request {
         body, mut headers, ..
-    } = http_tasks::request(task)?;
+    } = http_tasks::request(task, 0)?;
     headers.extend(http::headers::unanswered());
     let (headers, parameters) = http_tasks::as_json(headers)?;
     let timeout_ms = task.step().timeout.saturating_mul(1000);

@@ -23,7 +23,9 @@ statements! {
     HAND_OVER_TASKS = "hand_over_tasks.sql",
 }
 
-/// How many seconds the lease of a task outlasts its step's timeout: for its turn at its host, and for its answer.
+/// How many seconds the lease of a task outlasts its step's timeout while its request is under way: for its turn at its
+/// host, and for its answer. The endpoint is not promised them: once it has accepted the task, the lease lasts for the
+/// timeout.
 pub const GRACE: i32 = 60;
 
 /// How many secrets there may be at once.
@@ -37,9 +39,10 @@ pub struct Request {
     pub headers: Vec<(String, String)>,
 }
 
-/// The request for a claimed task; to be called in a transaction, as what follows.
-pub fn request(task: &Claimed) -> Result<Request> {
+/// The request for a task that was claimed with so many seconds of grace; to be called in a transaction, as what follows.
+pub fn request(task: &Claimed, grace: i32) -> Result<Request> {
     let step = task.step();
+    let promised_until = task.lease_expires_at.plus_seconds(-f64::from(grace));
     let (body, text) = HTTP_BODY
         .first(
             &[
@@ -50,7 +53,7 @@ pub fn request(task: &Claimed) -> Result<Request> {
                 &task.attempt,
                 &task.input.json(),
                 &task.lease,
-                &task.lease_expires_at,
+                &promised_until,
             ],
             |row| Ok((row.get::<Json>(1)?, row.get::<String>(2)?)),
         )?
@@ -72,7 +75,7 @@ pub fn request(task: &Claimed) -> Result<Request> {
 
 /// [`request`] for the client of the background worker.
 pub fn call(task: &Claimed, id: u64) -> Result<Call> {
-    let request = request(task)?;
+    let request = request(task, GRACE)?;
     let step = task.step();
     Ok(Call {
         id,
@@ -91,7 +94,7 @@ pub fn as_json(headers: Vec<(String, String)>) -> Result<(Json, Json)> {
         .ok_or_else(|| Error::Internal("headers are gone".into()))
 }
 
-/// Settles answered tasks. An accepted one stays as it is: its result comes from outside.
+/// Settles answered tasks. An accepted one stays leased: its result comes from outside.
 pub fn settle(session: &Session, answered: &[(Claimed, Answer)]) -> Result<()> {
     let mut batch = Vec::with_capacity(answered.len());
     let mut accepted = Vec::new();
@@ -102,7 +105,7 @@ pub fn settle(session: &Session, answered: &[(Claimed, Answer)]) -> Result<()> {
         }
     }
     if !accepted.is_empty() {
-        hand_over(&accepted)?;
+        hand_over(session, &accepted)?;
     }
     if batch.is_empty() {
         return Ok(());
@@ -111,12 +114,12 @@ pub fn settle(session: &Session, answered: &[(Claimed, Answer)]) -> Result<()> {
 }
 
 /// Accepted tasks are their endpoint's, and no longer this process's: they stay leased when it ends.
-fn hand_over(tasks: &[&Claimed]) -> Result<()> {
+fn hand_over(session: &Session, tasks: &[&Claimed]) -> Result<()> {
     let ids: Vec<_> = tasks.iter().map(|task| task.run_id).collect();
     let leases: Vec<_> = tasks.iter().map(|task| task.lease).collect();
     let slugs: Vec<_> = tasks.iter().map(|task| task.step().slug.clone()).collect();
     let indexes: Vec<_> = tasks.iter().map(|task| task.task_index).collect();
-    HAND_OVER_TASKS.execute(&[&ids, &slugs, &indexes, &leases])
+    HAND_OVER_TASKS.execute(&[&ids, &slugs, &indexes, &leases, &session.now])
 }
 
 fn settlement(task: &Claimed, answer: &Answer) -> Result<Option<Settlement>> {

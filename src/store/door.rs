@@ -57,6 +57,19 @@ pub fn act<T>(work: impl FnOnce(&Session) -> Result<T>) -> Result<T> {
     result
 }
 
+/// [`enter`] for a STABLE function: it sees, too, what the statement that calls it has done so far, such as the run that
+/// an argument of it has started.
+pub fn look<T>(work: impl FnOnce(&Session) -> Result<T>) -> T {
+    enter(|session| {
+        // SAFETY: pushed and popped in pairs; an error unwinds the stack with the transaction.
+        unsafe { pg_sys::PushActiveSnapshot(pg_sys::GetTransactionSnapshot()) };
+        let found = work(session);
+        // SAFETY: what was pushed above.
+        unsafe { pg_sys::PopActiveSnapshot() };
+        found
+    })
+}
+
 /// [`act`] for work that nobody asks for: pgflow itself is the caller.
 pub fn act_for_itself<T>(work: impl FnOnce(&Session) -> Result<T>) -> Result<T> {
     let rights = Rights::take(schema_owner()?, pg_sys::SECURITY_LOCAL_USERID_CHANGE);

@@ -11,6 +11,7 @@ use pgrx::datum::FromDatum;
 use pgrx::pg_sys;
 use pgrx::pg_sys::errcodes::PgSqlErrorCode;
 
+use super::pinned;
 use super::role::Rights;
 use super::subtransaction;
 use super::transaction;
@@ -144,6 +145,10 @@ pub fn call(function: Function, input: Json, timeout: i32) -> Option<Json> {
     // ends the transaction, and the settings with it.
     unsafe {
         let level = pg_sys::NewGUCNestLevel();
+        // For who asks: in a process without a client nothing goes by it.
+        let text = CString::new(format!("{timeout}s")).unwrap_or_default();
+        pinned::set(c"statement_timeout", &text);
+        drop(text);
         transaction::set_timeout(timeout);
         let mut info = pg_sys::FmgrInfo::default();
         pg_sys::fmgr_info(function, &mut info);

@@ -29,7 +29,7 @@ pub mod wake;
 #[cfg(any(test, feature = "pg_test"))]
 mod tests;
 
-pub use door::{Session, enter};
+pub use door::{Session, enter, look};
 pub use grants::has_grants;
 pub use row_type::RowType;
 pub use statement::{Row, Statement};

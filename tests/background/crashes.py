@@ -36,6 +36,24 @@ def a_killed_worker_leaves_no_effect_and_its_task_is_done_again(db):
 
 
 @test
+def a_process_that_got_the_number_of_a_dead_one_does_not_have_its_tasks(db):
+    # As after a restart in a container, where numbers begin anew.
+    db.sql_flow("numbered", "return '1';", timeout=3000)
+    db.rows("select pgflow.pause_queue('numbered')")
+    run = db.run("numbered")
+    main, = db.workers("main")
+    other = next(pid for pid in db.workers() if pid != main)
+    db.rows(f"""
+        update pgflow.live_tasks set status = 'started', lease = 1, lease_expires_at = clock_timestamp() + interval '1 hour' where run_id = '{run}';
+        update pgflow.step_tasks set status = 'started', started_at = clock_timestamp() - interval '1 hour', worker_id = 'pgflow/{other}'
+        where run_id = '{run}'""")
+    db.rows("select pgflow.resume_queue('numbered')")
+    db.rows(f"select pg_terminate_backend({main})")
+    db.completes(run, 15)
+    assert db.attempts(run) == ["expired", "completed"], db.attempts(run)
+
+
+@test
 def a_handler_that_crashes_the_server_burns_its_attempts(db):
     # At once: what is not on the disk by then has not happened.
     db.sql_flow("crasher", "execute format('copy (select 1) to program %L', 'kill -9 ' || pg_backend_pid()); perform pg_sleep(1); return '1';",

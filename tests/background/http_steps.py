@@ -167,6 +167,19 @@ def an_accepted_task_that_nobody_completes_is_sent_again(db):
 
 
 @test
+def an_accepted_task_is_leased_for_its_steps_timeout(db):
+    http_flow(db, "promised", "/status/202", timeout=2, max_attempts=1)
+    run = db.run("promised")
+    request = eventually(lambda: endpoint.server().of(run), "the request came")[0]
+    promised = db.one(f"select '{request.task['lease_expires_at']}'::timestamptz - started_at from pgflow.step_tasks where run_id = '{run}'")
+    assert promised == "00:00:02", promised
+    eventually(lambda: db.one(f"select lease_expires_at - clock_timestamp() <= '2 seconds' from pgflow.live_tasks where run_id = '{run}'") == "t",
+               "it has been handed over")
+    db.ended(run, 10)
+    assert db.attempts(run) == ["expired"], db.attempts(run)
+
+
+@test
 def retry_after_is_honoured(db):
     http_flow(db, "busy", "/once/429", base_delay=100)
     run = db.run("busy")

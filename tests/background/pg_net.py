@@ -206,7 +206,7 @@ def many_sessions_ring_for_each_task_once(_):
 def a_role_cannot_turn_it_on_or_open_hosts(_):
     db = own()
     session = db.cluster.session("postgres")
-    session.rows("create extension pgflow; grant usage on schema pgflow to bob; grant execute on all functions in schema pgflow to bob")
+    session.rows("create extension pgflow; select pgflow.grant_access('bob', 'author')")
     session.close()
     session = db.cluster.session("postgres")
     # Before the library is loaded any role may set a name like this.

@@ -56,6 +56,14 @@ def a_slow_handler_is_cancelled_at_its_steps_timeout(db):
 
 
 @test
+def a_handler_can_ask_for_its_timeout(db):
+    db.sql_flow("asks", "return to_jsonb(current_setting('statement_timeout'));", timeout=7)
+    assert db.completes(db.run("asks")) == "7s"
+    db.sql_flow("asks_again", "return to_jsonb(current_setting('statement_timeout'));", timeout=90)
+    assert db.completes(db.run("asks_again")) == "90s"
+
+
+@test
 def a_slow_deferred_trigger_is_cancelled_too(db):
     db.rows("""
         create function app.dawdle() returns trigger language plpgsql as $$ begin perform pg_sleep(20); return null; end $$;

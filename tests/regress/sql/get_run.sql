@@ -21,3 +21,7 @@ select 'steps', attname from pg_attribute where attrelid = 'pgflow.step_states':
 
 call t.fails($$select pgflow.get_run(null)$$);
 call t.fails($$select pgflow.get_run('00000000-0000-7000-8000-000000000000')$$);
+
+-- Though STABLE, they see what the statement that calls them has done.
+select pgflow.get_run(pgflow.run_flow('just_made')) #>> '{run,status}' as status from pgflow.define_flow('{"flow_slug": "just_made", "steps": [{"step_slug": "a"}]}');
+select pgflow.flow_graph('just_now') ->> 'version' as version from pgflow.create_flow('just_now');
