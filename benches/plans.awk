@@ -5,7 +5,7 @@
 /^title: / { title = substr($0, 8) }
 
 /^(psql:.*)?LOG: / { judge(); claims = 0 }
-/Query Text: -- Claims the next tasks of a queue/ { claims = 1; ways = ""; rows = pages = -1; holds = 1; scan = "" }
+/Query Text: -- Claims the next tasks of / { claims = 1; ways = ""; rows = pages = -1; holds = 1; scan = "" }
 
 !claims { next }
 

@@ -2,6 +2,7 @@
 CREATE FUNCTION pg_temp.fill(tasks int) RETURNS void LANGUAGE sql AS $$
   INSERT INTO pgflow.live_tasks (run_id, definition_id, task_index, first_attempt, step_index, flow_version, rank, timeout,
                                  opens_run, step_slug, flow_slug, queue, executor, attempt, turn, ready_at, status)
-  SELECT gen_random_uuid(), 1, 0, 1, 0, 1, ~0, 60, false, 'one', 'chain', 'chain', 'worker', 1, n, now(), 'ready'
-  FROM generate_series((SELECT count(*) FROM pgflow.live_tasks) + 1, tasks) n
+  SELECT gen_random_uuid(), v.definition_id, 0, 1, 0, 1, ~0, 60, false, 'one', 'chain', 'chain', 'worker', 1, n, now(), 'ready'
+  FROM pgflow.flow_versions v, generate_series((SELECT count(*) FROM pgflow.live_tasks) + 1, tasks) n
+  WHERE v.flow_slug = 'chain'
 $$;

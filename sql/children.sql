@@ -6,11 +6,11 @@ CREATE TABLE pgflow.errands (
   kind      text NOT NULL,
   due_at    timestamptz NOT NULL,
   CONSTRAINT "an errand is known by its run and number" PRIMARY KEY (run_id, errand_id),
-  CONSTRAINT "an errand tells the parent or ends children" CHECK (kind IN ('tell_parent', 'end_children'))
+  CONSTRAINT "an errand tells the parent or ends children" CHECK (kind IN ('tell_parent', 'tell_parent_for_good', 'end_children'))
 ) WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_threshold = 200,
         autovacuum_vacuum_cost_delay = 0);
 COMMENT ON TABLE pgflow.errands IS 'What could not be done at once when a run or a flow task ended, because a lock was not free: done by upkeep.';
-COMMENT ON COLUMN pgflow.errands.run_id IS 'The child that has ended (tell_parent), or the parent whose children nobody waits for any more (end_children). It may be gone.';
+COMMENT ON COLUMN pgflow.errands.run_id IS 'The child that has ended (tell_parent, tell_parent_for_good), or the parent whose children nobody waits for any more (end_children). It may be gone.';
 COMMENT ON COLUMN pgflow.errands.errand_id IS 'A random number: two calls that leave the same errand do not wait for each other.';
 COMMENT ON COLUMN pgflow.errands.due_at IS 'When it is tried, or tried again.';
 

@@ -21,6 +21,7 @@ ALTER TABLE pgflow.event_waiters ENABLE ROW LEVEL SECURITY;
 ALTER TABLE pgflow.queues ENABLE ROW LEVEL SECURITY;
 ALTER TABLE pgflow.queue_starts ENABLE ROW LEVEL SECURITY;
 ALTER TABLE pgflow.paused_flows ENABLE ROW LEVEL SECURITY;
+ALTER TABLE pgflow.realtime_flows ENABLE ROW LEVEL SECURITY;
 ALTER TABLE pgflow.workers ENABLE ROW LEVEL SECURITY;
 ALTER TABLE pgflow.http_secrets ENABLE ROW LEVEL SECURITY;
 ALTER TABLE pgflow.gateway_roles ENABLE ROW LEVEL SECURITY;
@@ -71,6 +72,8 @@ CREATE POLICY "schedules are seen by who owns the flow" ON pgflow.schedules FOR 
   OR owner = ANY ((SELECT pgflow.seen_creators())::pg_catalog.text[]));
 CREATE POLICY "pauses of flows are seen by who may run them" ON pgflow.paused_flows FOR SELECT USING (
   (SELECT pgflow.sees_everything()) OR flow_slug = ANY ((SELECT pgflow.runnable_flows())::pg_catalog.text[]));
+CREATE POLICY "published flows are seen by who owns them" ON pgflow.realtime_flows FOR SELECT USING (
+  (SELECT pgflow.sees_everything()) OR flow_slug = ANY ((SELECT pgflow.owned_flows())::pg_catalog.text[]));
 CREATE POLICY "run grants are seen by who owns the flow" ON pgflow.run_grants FOR SELECT USING (
   (SELECT pgflow.sees_everything()) OR flow_slug = ANY ((SELECT pgflow.owned_flows())::pg_catalog.text[]));
 CREATE POLICY "step grants are seen by who owns the flow" ON pgflow.step_grants FOR SELECT USING (

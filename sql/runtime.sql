@@ -1,32 +1,34 @@
 -- Where things stand. Transitions find rows by key, so nothing here is indexed that changes: updates stay HOT.
 -- There are no foreign keys between these tables and no triggers on them: the engine is their only writer, and
 -- check_integrity() says what a foreign key would have refused.
+-- Columns stand in the order in which they get their last value, those of fixed length first among those that never change: a new
+-- version of a row is logged as its difference from the old one, and what stands behind a text is found by walking over it.
 
 CREATE TABLE pgflow.runs (
   run_id            uuid NOT NULL,
-  flow_slug         text COLLATE "C" NOT NULL,
+  created_at        timestamptz NOT NULL,
+  definition_id     bigint NOT NULL,
   flow_version      int NOT NULL,
-  status            text NOT NULL,
-  payload           jsonb NOT NULL,
-  output            jsonb,
-  error_message     text,
-  key               text,
   priority          int NOT NULL,
-  idempotency_key   text,
   created_by        name NOT NULL,
+  flow_slug         text COLLATE "C" NOT NULL,
+  payload           jsonb NOT NULL,
+  key               text,
+  idempotency_key   text,
   created_for       text,
   parent_run_id     uuid,
   parent_step_slug  text COLLATE "C",
   parent_task_index int,
-  created_at        timestamptz NOT NULL,
-  start_at          timestamptz,
-  started_at        timestamptz,
-  finished_at       timestamptz,
-  definition_id     bigint NOT NULL,
-  remaining_leaves  int NOT NULL,
-  large             boolean NOT NULL,
   parent_lease      bigint,
   depth             int,
+  start_at          timestamptz,
+  large             boolean NOT NULL,
+  started_at        timestamptz,
+  remaining_leaves  int NOT NULL,
+  status            text NOT NULL,
+  finished_at       timestamptz,
+  output            jsonb,
+  error_message     text,
   CONSTRAINT "a run is known by its id" PRIMARY KEY (run_id),
   CONSTRAINT "a run has no more leaves to end than it has leaves" CHECK (remaining_leaves >= 0)
 ) WITH (fillfactor = 45);
@@ -60,19 +62,19 @@ COMMENT ON TABLE pgflow.idempotency_keys IS 'The idempotency keys of the runs th
 
 CREATE TABLE pgflow.step_states (
   run_id          uuid NOT NULL,
+  created_at      timestamptz NOT NULL,
   step_slug       text COLLATE "C" NOT NULL,
   flow_slug       text COLLATE "C" NOT NULL,
-  status          text NOT NULL,
+  is_counted      boolean NOT NULL DEFAULT true,
   remaining_deps  int NOT NULL,
-  remaining_tasks int,
   initial_tasks   int,
+  started_at      timestamptz,
+  remaining_tasks int,
+  status          text NOT NULL,
+  finished_at     timestamptz,
   output          jsonb,
   error_message   text,
   skip_reason     text,
-  created_at      timestamptz NOT NULL,
-  started_at      timestamptz,
-  finished_at     timestamptz,
-  is_counted      boolean NOT NULL DEFAULT true,
   CONSTRAINT "a step state is known by its run and step" PRIMARY KEY (run_id, step_slug),
   CONSTRAINT "a step has no fewer than zero deps or tasks left" CHECK (remaining_deps >= 0 AND remaining_tasks >= 0)
 ) WITH (fillfactor = 50);
@@ -84,45 +86,47 @@ COMMENT ON COLUMN pgflow.step_states.is_counted IS 'Whether remaining_tasks is c
 
 CREATE TABLE pgflow.step_tasks (
   run_id        uuid NOT NULL,
-  step_slug     text COLLATE "C" NOT NULL,
+  queued_at     timestamptz NOT NULL,
   task_index    int NOT NULL,
   attempt       int NOT NULL,
+  step_slug     text COLLATE "C" NOT NULL,
   flow_slug     text COLLATE "C" NOT NULL,
+  worker_id     text,
+  started_at    timestamptz,
   status        text NOT NULL,
+  finished_at   timestamptz,
   output        jsonb,
   error_message text,
-  worker_id     text,
-  queued_at     timestamptz NOT NULL,
-  started_at    timestamptz,
-  finished_at   timestamptz,
   CONSTRAINT "an attempt is known by its task and number" PRIMARY KEY (run_id, step_slug, task_index, attempt)
 ) WITH (fillfactor = 40);
 COMMENT ON TABLE pgflow.step_tasks IS 'Every attempt at every task, for as long as its run is kept.';
 
--- What a claim changes stands last and beside each other, and the page has room for it: the new version of a row is
--- logged as its difference from the old one.
+-- What a claim changes stands last and beside each other, and the page has room for it.
 CREATE TABLE pgflow.live_tasks (
   run_id           uuid NOT NULL,
   definition_id    bigint NOT NULL,
+  turn             bigint NOT NULL,
+  ready_at         timestamptz NOT NULL,
   task_index       int NOT NULL,
+  attempt          int NOT NULL,
   first_attempt    int NOT NULL,
   step_index       int NOT NULL,
   flow_version     int NOT NULL,
   rank             int NOT NULL,
   timeout          int NOT NULL,
   opens_run        boolean NOT NULL,
+  executor         "char" NOT NULL,
   step_slug        text COLLATE "C" NOT NULL,
   flow_slug        text COLLATE "C" NOT NULL,
   queue            text COLLATE "C" NOT NULL,
-  executor         "char" NOT NULL,
   item             jsonb,
-  attempt          int NOT NULL,
-  turn             bigint NOT NULL,
-  ready_at         timestamptz NOT NULL,
   status           text NOT NULL,
   lease            bigint,
   lease_expires_at timestamptz,
-  CONSTRAINT "a live task is known by its run, step and index" PRIMARY KEY (run_id, step_slug, task_index)
+  -- The tasks of a map differ in their index, which costs less to compare than a slug; and a key has one entry for each
+  -- version of its row until the old ones are cleared away, which is soon: to merge them is work for nothing.
+  CONSTRAINT "a live task is known by its run, step and index" PRIMARY KEY (run_id, task_index, step_slug)
+    WITH (deduplicate_items = off)
 ) WITH (fillfactor = 45, autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_threshold = 200,
         autovacuum_analyze_scale_factor = 0.2, autovacuum_vacuum_cost_delay = 0);
 COMMENT ON TABLE pgflow.live_tasks IS 'The tasks that wait or are being worked on: the small hot table beside the history in step_tasks.';

@@ -3,7 +3,7 @@
 //! [`api`] is the door: SQL functions, one file per audience. [`engine`] holds the transitions, one file per arrow of
 //! the state diagram. [`model`] holds the rules, in plain Rust. [`store`] is the only place that speaks to PostgreSQL,
 //! but for [`background`], the processes that call the engine by themselves.
-//! [`http`] is the HTTP client of the background worker. What is stored stands in `sql/`.
+//! [`http`] is the HTTP client of the background worker, [`picture`] draws flows and runs. What is stored stands in `sql/`.
 
 // Tests may fail loudly.
 #![cfg_attr(
@@ -19,6 +19,7 @@ mod engine;
 mod error;
 mod http;
 mod model;
+mod picture;
 mod settings;
 mod store;
 
@@ -47,12 +48,22 @@ extension_sql_file!(
     requires = ["runtime"]
 );
 extension_sql_file!("../sql/queues.sql", name = "queues", requires = ["runtime"]);
+extension_sql_file!(
+    "../sql/pictures.sql",
+    name = "pictures",
+    requires = ["schema"]
+);
 extension_sql_file!("../sql/http.sql", name = "http", requires = ["runtime"]);
 extension_sql_file!("../sql/events.sql", name = "events", requires = ["runtime"]);
 extension_sql_file!(
     "../sql/children.sql",
     name = "children",
     requires = ["runtime"]
+);
+extension_sql_file!(
+    "../sql/realtime.sql",
+    name = "realtime",
+    requires = ["definitions"]
 );
 extension_sql_file!("../sql/grants.sql", name = "grants", requires = ["runtime"]);
 extension_sql_file!(

@@ -5,7 +5,7 @@ use std::ffi::CString;
 use std::time::Duration;
 
 use crate::http;
-use pgrx::{GucContext, GucFlags, GucRegistry, GucSetting};
+use pgrx::{GucContext, GucFlags, GucRegistry, GucSetting, PostgresGucEnum};
 
 static WORKER_DATABASES: GucSetting<Option<CString>> =
     GucSetting::<Option<CString>>::new(Some(c"*"));
@@ -15,6 +15,20 @@ static WORKERS_PER_DATABASE: GucSetting<i32> = GucSetting::<i32>::new(2);
 static EVENT_RETENTION: GucSetting<i32> = GucSetting::<i32>::new(7 * 86_400);
 
 static MAX_FLOW_DEPTH: GucSetting<i32> = GucSetting::<i32>::new(32);
+
+/// Who makes the requests of executor `http`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PostgresGucEnum)]
+pub enum HttpTransport {
+    #[name = c"background"]
+    Background,
+    #[name = c"pg_net"]
+    PgNet,
+}
+
+static HTTP_TRANSPORT: GucSetting<HttpTransport> =
+    GucSetting::<HttpTransport>::new(HttpTransport::Background);
+
+static REALTIME_MAX_BYTES: GucSetting<i32> = GucSetting::<i32>::new(64 * 1024);
 
 static HTTP_ALLOWED_HOSTS: GucSetting<Option<CString>> =
     GucSetting::<Option<CString>>::new(Some(c""));
@@ -47,7 +61,16 @@ pub fn register() {
         c"The hosts that steps of executor http may call.",
         c"Names, *.names, addresses and ranges of addresses, each with or without a port, separated by commas; nothing is none. Private addresses must be listed themselves.",
         &HTTP_ALLOWED_HOSTS,
-        GucContext::Sighup,
+        // Not of the server alone: where it cannot be configured, a database can.
+        GucContext::Suset,
+        GucFlags::default(),
+    );
+    GucRegistry::define_enum_guc(
+        c"pgflow.http_transport",
+        c"Who makes the requests of steps of executor http.",
+        c"With background it is the background worker. With pg_net the transaction that makes a task ready has extension pg_net send it to its endpoint, whose answer is not read.",
+        &HTTP_TRANSPORT,
+        GucContext::Suset,
         GucFlags::default(),
     );
     let integer = |name, short, long, setting, least, most, flags| {
@@ -119,6 +142,17 @@ pub fn register() {
         GucContext::Suset,
         GucFlags::default(),
     );
+    // Superusers may set it for a database too, so that not all databases of a server need the same.
+    GucRegistry::define_int_guc(
+        c"pgflow.realtime_max_bytes",
+        c"How large an output may be to be part of a realtime message.",
+        c"As text. A larger one is left out, and the message says so.",
+        &REALTIME_MAX_BYTES,
+        0,
+        100 * 1024 * 1024,
+        GucContext::Suset,
+        GucFlags::UNIT_BYTE,
+    );
     crate::store::reserve_settings_prefix();
 }
 
@@ -148,6 +182,21 @@ pub fn event_retention() -> i32 {
 /// How many runs a child may be nested in.
 pub fn max_flow_depth() -> i32 {
     MAX_FLOW_DEPTH.get()
+}
+
+/// Who makes the requests of executor `http`.
+pub fn http_transport() -> HttpTransport {
+    HTTP_TRANSPORT.get()
+}
+
+/// Tells of a list of hosts that cannot be read.
+pub fn warn_of_hosts(problem: &str) {
+    pgrx::warning!("pgflow.http_allowed_hosts allows nothing: {problem}");
+}
+
+/// How many bytes an output may have that is part of a message to the outside.
+pub fn realtime_max_bytes() -> i32 {
+    REALTIME_MAX_BYTES.get()
 }
 
 /// What the HTTP client is to keep to. A list of hosts that cannot be read allows none, and is told of.

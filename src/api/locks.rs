@@ -21,6 +21,13 @@ fn queue_key(queue: &str) -> i64 {
     lock::queue_key(queue)
 }
 
+/// The key of the advisory lock under which listeners hear of changes.
+#[pg_extern(schema = "pgflow_locks", immutable, parallel_safe)]
+#[search_path(pg_catalog, pg_temp)]
+fn events_key() -> i64 {
+    lock::events_key()
+}
+
 /// Takes a run's lock until the transaction ends: nothing moves the run meanwhile.
 #[pg_extern(schema = "pgflow_locks")]
 #[search_path(pg_catalog, pg_temp)]

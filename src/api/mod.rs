@@ -9,6 +9,7 @@ mod define;
 mod locks;
 mod observe;
 mod operate;
+mod pictures;
 mod queues;
 mod run;
 mod schedule;

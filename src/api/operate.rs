@@ -5,6 +5,7 @@ use pgrx::prelude::*;
 
 use super::arguments::{required, within};
 use crate::background;
+use crate::engine::realtime::{self, Audience};
 use crate::engine::{prune_runs, retention, rights, upkeep};
 use crate::store::{Instant, enter};
 
@@ -26,6 +27,36 @@ fn set_retention(flow_slug: Option<&str>, keep: Option<Interval>) {
     enter(|session| {
         rights::may_define(session)?;
         retention::set_retention(session, required("flow_slug", flow_slug)?, keep)
+    })
+}
+
+/// Publishes the changes of a flow's runs and steps, or does so no longer.
+#[pg_extern(schema = "pgflow")]
+#[search_path(pg_catalog, pg_temp)]
+fn set_realtime(
+    flow_slug: Option<&str>,
+    enabled: default!(Option<bool>, true),
+    private: default!(Option<bool>, true),
+) {
+    enter(|session| {
+        rights::may_define(session)?;
+        let private = required("private", private)?;
+        let mode = required("enabled", enabled)?.then_some(if private {
+            Audience::Private
+        } else {
+            Audience::Public
+        });
+        realtime::set_realtime(session, required("flow_slug", flow_slug)?, mode)
+    })
+}
+
+/// Adds the tables of runs and steps to a publication of logical replication.
+#[pg_extern(schema = "pgflow")]
+#[search_path(pg_catalog, pg_temp)]
+fn publish(publication: Option<&str>, with_tasks: default!(Option<bool>, false)) {
+    enter(|session| {
+        let with_tasks = required("with_tasks", with_tasks)?;
+        realtime::publish(session, required("publication", publication)?, with_tasks)
     })
 }
 

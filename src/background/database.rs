@@ -9,8 +9,9 @@ use pgrx::{FromDatum, IntoDatum, pg_sys};
 
 use super::http::Requests;
 use super::{Child, TYPE, process};
-use crate::engine::lanes;
+use crate::engine::lanes::{self, Open, Waiting};
 use crate::engine::upkeep::{self, Part};
+use crate::model::Executor;
 use crate::settings;
 use crate::statements;
 use crate::store::transaction::{self, Failure};
@@ -112,6 +113,10 @@ fn look_after_queues(requests: &mut Requests) -> Result<Instant, Failure> {
     }
     for open in &due {
         let sweep = act(&format!("queue {}", open.queue), |session| {
+            if gives_turns(open) {
+                // What a crash takes back is due again, and those who do it wait for nothing here.
+                process::commit_without_waiting();
+            }
             upkeep::sweep(session, open.lane())
         });
         if let Err(failure) = sweep {
@@ -122,6 +127,11 @@ fn look_after_queues(requests: &mut Requests) -> Result<Instant, Failure> {
         }
     }
     Ok(next)
+}
+
+/// Whether a sweep of the lane does no more than make due tasks ready, and hands none of them on.
+fn gives_turns(open: &Open) -> bool {
+    matches!(open.waiting, Waiting::Delayed(_)) && open.executor != Executor::Http
 }
 
 /// A transaction of its own, shown as what the process does.
@@ -223,6 +233,7 @@ fn looks(is_patient: bool, is_there: impl Fn() -> bool) -> bool {
 /// The processes that do SQL tasks.
 #[derive(Default)]
 struct Helpers {
+    /// By their numbers.
     list: Vec<Helper>,
     has_looked: bool,
 }
@@ -236,39 +247,41 @@ impl Helpers {
     /// Begins and ends processes until there are as many as the settings say. False if one is to be begun later.
     fn look_after(&mut self, database: pg_sys::Oid) -> bool {
         let wanted = settings::workers_per_database();
-        for helper in self.list.drain(wanted.min(self.list.len())..) {
-            if let Some(child) = helper.child {
-                child.end();
-            }
-        }
         let mut has_lost_one = !std::mem::replace(&mut self.has_looked, true);
-        for helper in &mut self.list {
+        for (number, helper) in self.list.iter_mut().enumerate() {
             if helper.child.as_ref().is_some_and(Child::has_ended) {
                 helper.child = None;
                 has_lost_one = true;
             }
-            if helper.child.is_none() && helper.begun.elapsed() > Duration::from_secs(1) {
-                *helper = Helper::begin(database);
+            let is_missing = helper.child.is_none() && number < wanted;
+            if is_missing && helper.begun.elapsed() > Duration::from_secs(1) {
+                *helper = Helper::begin(database, number);
             }
         }
+        // Those that are too many end by themselves, when they have done what they are at.
+        while self.list.len() > wanted && self.list.last().is_some_and(|last| last.child.is_none())
+        {
+            self.list.pop();
+        }
         while self.list.len() < wanted {
-            self.list.push(Helper::begin(database));
+            self.list.push(Helper::begin(database, self.list.len()));
         }
         if has_lost_one {
             end_orphaned_leases();
         }
-        self.list.iter().all(|helper| helper.child.is_some())
+        (self.list.iter().take(wanted)).all(|helper| helper.child.is_some())
     }
 }
 
 impl Helper {
-    fn begin(database: pg_sys::Oid) -> Self {
+    /// Begins the process with this number: it is one too many when there are to be that many, or fewer.
+    fn begin(database: pg_sys::Oid, number: usize) -> Self {
         let builder = BackgroundWorkerBuilder::new("pgflow sql")
             .set_type(TYPE)
             .set_library("pgflow")
             .set_function("pgflow_sql")
             .set_argument(database.into_datum())
-            .set_extra(&process::pid().to_string())
+            .set_extra(&format!("{} {number}", process::pid()))
             .enable_spi_access()
             .set_start_time(BgWorkerStartTime::RecoveryFinished)
             .set_restart_time(None);

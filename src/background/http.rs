@@ -11,7 +11,9 @@ use pgrx::prelude::*;
 
 use super::database::act;
 use super::process;
+use crate::engine::MAX_RUN_LOCKS;
 use crate::engine::claimed::{self, Claimed};
+use crate::engine::doorbell;
 use crate::engine::http_tasks;
 use crate::engine::lanes::{Open, Waiting};
 use crate::engine::limits;
@@ -122,6 +124,9 @@ impl Requests {
     }
 
     fn call_from(&mut self, lane: &Open) -> Result<Instant, Failure> {
+        if doorbell::is_on() {
+            return ring_for(lane);
+        }
         let room = with_client(|client| client.room())?.min(BATCH);
         let Some(most) = i32::try_from(room).ok().filter(|most| *most > 0) else {
             return Ok(Instant::INFINITY);
@@ -190,6 +195,19 @@ impl Requests {
     }
 }
 
+/// Has pg_net call.
+fn ring_for(lane: &Open) -> Result<Instant, Failure> {
+    let (met, room) = act("ringing", |session| {
+        let met = doorbell::ring(session, &lane.queue, MAX_RUN_LOCKS)?;
+        Ok((met, limits::next_room(session, &lane.queue)?))
+    })?;
+    Ok(if met > 0 {
+        Instant::now()
+    } else {
+        room.unwrap_or(Instant::INFINITY)
+    })
+}
+
 /// Makes a call, unless its host has no room.
 fn submit(client: &mut Client, call: Call) -> bool {
     let has_room = http::host_of(&call.url).is_none_or(|host| client.room_for(&host) > 0);
@@ -242,7 +260,7 @@ fn with_client<T>(work: impl FnOnce(&mut Client) -> T) -> Result<T, Failure> {
 fn read_settings() -> http::Settings {
     let (settings, problem) = settings::http();
     if let Some(problem) = problem {
-        warning!("pgflow.http_allowed_hosts allows nothing: {problem}");
+        settings::warn_of_hosts(&problem);
     }
     settings
 }

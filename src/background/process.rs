@@ -148,6 +148,17 @@ pub fn sleep(time: Duration, file: Option<c_int>) -> bool {
     }
 }
 
+/// Whether the process was woken since it slept or forgot that.
+pub fn is_woken() -> bool {
+    // SAFETY: reads the process's own latch.
+    unsafe { (*pg_sys::MyLatch).is_set != 0 }
+}
+
+pub fn forget_wake_up() {
+    // SAFETY: the process's own latch; signals that set it, too, have flags of their own.
+    unsafe { pg_sys::ResetLatch(pg_sys::MyLatch) };
+}
+
 /// What `pg_stat_activity` shows in column query, as running or, with nothing, as idle.
 pub fn report(activity: Option<&str>) {
     let state = match activity {

@@ -13,6 +13,7 @@ use crate::engine::limits;
 use crate::engine::sql_tasks;
 use crate::engine::walks::Lane;
 use crate::model::{Executor, StepNo};
+use crate::settings;
 use crate::statements;
 use crate::store::transaction::{self, Failure};
 use crate::store::{Instant, door, has_extension};
@@ -33,8 +34,12 @@ const QUICK: Duration = Duration::from_millis(1);
 const PATIENCE: Duration = Duration::from_millis(50);
 /// How many steps it remembers the pace of; then it starts afresh.
 const REMEMBERED: usize = 1000;
-/// After so many batches of one queue it looks for others.
-const BATCHES: u32 = 8;
+/// How long a batch of quick ones may take: what becomes ready in another queue waits for its end.
+const LONGEST_BATCH: Duration = Duration::from_millis(15);
+/// After so long at one queue it looks for others: when it was woken meanwhile, because something became ready somewhere, and
+/// in any case.
+const TURN_WHEN_WOKEN: Duration = Duration::from_millis(10);
+const TURN: Duration = Duration::from_millis(100);
 /// It is woken when there is something to do; this is how often it looks whether it still has a main, in seconds.
 const LONGEST_SLEEP: f64 = 5.0;
 const PAUSE_AFTER_FAILURE: Duration = Duration::from_secs(1);
@@ -46,21 +51,25 @@ pub extern "C-unwind" fn pgflow_sql(database: pg_sys::Datum) {
     // SAFETY: the argument is what `Helper::begin` made of it.
     let database = unsafe { pg_sys::Oid::from_datum(database, false) };
     process::connect(database);
-    let main = pgrx::bgworkers::BackgroundWorker::get_extra()
-        .parse()
-        .unwrap_or(0);
+    // What `Helper::begin` handed over: the process that began this one, and its number among those.
+    let extra = pgrx::bgworkers::BackgroundWorker::get_extra();
+    let (main, number) = extra.split_once(' ').unwrap_or_default();
+    let (main, number) = (main.parse().unwrap_or(0), number.parse().unwrap_or(0));
     let mut worker = Worker {
         id: format!("{}{}", super::WORKER_ID, process::pid()),
         batch: 1,
         queue: None,
-        batches: 0,
+        at_queue_since: Clock::now(),
         seen: Vec::new(),
         failed: HashMap::new(),
         owner: None,
         paces: HashMap::new(),
     };
-    while process::is_alive(main) {
+    loop {
         process::heed_signals();
+        if !process::is_alive(main) || number >= settings::workers_per_database() {
+            return;
+        }
         match worker.work() {
             Ok(None) => {}
             Ok(Some(next)) => {
@@ -80,9 +89,9 @@ struct Worker {
     id: String,
     /// How many tasks it claims next.
     batch: i32,
-    /// The queue that it took tasks from last, and how many batches.
+    /// The queue that it took tasks from last, and since when it is at it.
     queue: Option<String>,
-    batches: u32,
+    at_queue_since: Clock,
     /// The queues that had tasks ready when it looked last.
     seen: Vec<String>,
     /// Queues that could not be claimed from, and when that was tried.
@@ -119,12 +128,16 @@ impl Worker {
             rest = &rest[done..];
             process::heed_signals();
         }
-        self.batch = if begun.elapsed() > PATIENCE {
+        let kept = i32::try_from(kept).unwrap_or(MOST_TASKS);
+        let took = begun.elapsed();
+        self.batch = if took > PATIENCE {
             1
-        } else if slow.is_empty() {
+        } else if took > LONGEST_BATCH {
+            (kept / 2).max(1)
+        } else if took < LONGEST_BATCH / 2 && slow.is_empty() {
             (self.batch * 2).min(MOST_TASKS)
         } else {
-            i32::try_from(kept).unwrap_or(MOST_TASKS)
+            kept
         };
         Ok(None)
     }
@@ -132,14 +145,17 @@ impl Worker {
     /// Claims from the queue it is at, or from the next one that has tasks.
     fn claim(&mut self) -> Result<Vec<Claimed>, Failure> {
         process::report(Some("claiming"));
-        if let Some(queue) = self.queue.take_if(|_| self.batches < BATCHES) {
+        let at_queue = self.at_queue_since.elapsed();
+        let goes_on = at_queue < TURN_WHEN_WOKEN || (at_queue < TURN && !process::is_woken());
+        if let Some(queue) = self.queue.take_if(|_| goes_on) {
             let tasks = self.claim_from(&queue);
             if !tasks.is_empty() {
-                self.batches += 1;
                 self.queue = Some(queue);
                 return Ok(tasks);
             }
         }
+        // Before it looks: what is ready later than that wakes it again.
+        process::forget_wake_up();
         let mut queues: Vec<String> = transaction::run(|| {
             door::act(|_| {
                 if !has_extension() {
@@ -160,7 +176,7 @@ impl Worker {
         for queue in queues {
             let tasks = self.claim_from(&queue);
             if !tasks.is_empty() {
-                self.batches = 1;
+                self.at_queue_since = Clock::now();
                 self.queue = Some(queue);
                 return Ok(tasks);
             }

@@ -14,7 +14,7 @@ use std::collections::HashMap;
 use std::rc::Rc;
 
 use super::aftermath::Aftermath;
-use super::{events, start};
+use super::{event, events, start};
 use crate::error::Result;
 use crate::model::{Definition, RunId, Step, StepNo, StepType};
 use crate::statements;
@@ -44,6 +44,8 @@ pub struct MovingRun {
     /// The queue and turn of the task whose end moves the run: what follows in that queue takes a later turn.
     pub turn: Option<(String, i64)>,
     status: &'static str,
+    /// What becomes of its steps is told when it starts.
+    is_pending: bool,
     failure: Option<String>,
     ended_leaves: i32,
     may_be_over: bool,
@@ -58,6 +60,7 @@ impl MovingRun {
             not_before: None,
             turn: None,
             status: "started",
+            is_pending: false,
             failure: None,
             ended_leaves: 0,
             may_be_over: false,
@@ -68,6 +71,7 @@ impl MovingRun {
     pub fn pending_until(mut self, start_at: Instant) -> Self {
         self.not_before = Some(start_at);
         self.status = "pending";
+        self.is_pending = true;
         self
     }
 }
@@ -166,13 +170,31 @@ impl<'s> Advance<'s> {
 
     /// The step's row says `started`.
     pub fn step_started(&mut self, run: RunNo, step: StepNo) {
-        self.step_status.insert((run, step), "started");
+        self.note(run, step, "started");
     }
 
     /// The step's row says `completed`.
     pub fn step_completed(&mut self, run: RunNo, step: StepNo) {
-        self.step_status.insert((run, step), "completed");
+        self.note(run, step, "completed");
         self.resolved.push((run, step));
+    }
+
+    /// The row of the step says so.
+    fn note(&mut self, run: RunNo, step: StepNo, status: &'static str) {
+        let is_news = self.step_status.insert((run, step), status) != Some(status);
+        let moving = &self.runs[run];
+        if is_news && !moving.is_pending {
+            let slug = &moving.definition.steps[step].slug;
+            let flow_slug = &moving.definition.flow_slug;
+            event::step_changed(self.session, flow_slug, moving.id, slug, status);
+        }
+    }
+
+    /// The row of the run says `started` and said `pending`.
+    pub fn run_opened(&mut self, run: RunNo) -> Result<()> {
+        let run = &mut self.runs[run];
+        run.is_pending = false;
+        event::run_opened(self.session, &run.definition, run.id)
     }
 
     /// The run may be over though no step of it ends in this call.
@@ -190,7 +212,7 @@ impl<'s> Advance<'s> {
         let messages: Vec<_> = failures.iter().map(|f| f.2.clone()).collect();
         FAIL_STEPS.execute(&[&ids, &slugs, &messages, &self.session.now])?;
         for (run, step, message) in failures {
-            self.step_status.insert((run, step), "failed");
+            self.note(run, step, "failed");
             self.runs[run].failure.get_or_insert(message);
         }
         Ok(())
@@ -220,13 +242,14 @@ impl<'s> Advance<'s> {
         let slugs: Vec<_> = all.iter().map(|s| self.slug(s.run, s.step)).collect();
         let reasons: Vec<_> = all.iter().map(|s| s.reason.as_str()).collect();
         let messages: Vec<_> = all.iter().map(|s| s.error_message.clone()).collect();
-        let skipped = SKIP_STEPS.query(
+        let mut skipped = SKIP_STEPS.query(
             &[&ids, &slugs, &reasons, &messages, &self.session.now],
             |row| row.get::<i64>(1),
         )?;
+        skipped.sort_unstable();
         for ordinal in skipped {
             let skip = &all[usize::try_from(ordinal - 1).unwrap_or_default()];
-            self.step_status.insert((skip.run, skip.step), "skipped");
+            self.note(skip.run, skip.step, "skipped");
             self.resolved.push((skip.run, skip.step));
         }
         Ok(())
@@ -285,15 +308,17 @@ impl<'s> Advance<'s> {
             if !is_open {
                 self.runs[run].may_be_over = true;
             } else if remaining_deps == 0 {
-                reached.push((run, step));
-                if is_started {
-                    self.step_started(run, step);
-                }
+                reached.push((run, step, is_started));
             }
         }
         // In order of definition, so that tasks that become ready together are claimed in that order.
         reached.sort_unstable();
-        self.ready.extend(reached);
+        for (run, step, is_started) in reached {
+            if is_started {
+                self.step_started(run, step);
+            }
+            self.ready.push((run, step));
+        }
         Ok(())
     }
 
@@ -353,18 +378,24 @@ impl<'s> Advance<'s> {
                 if closed.too_large {
                     self.close_large_run(no)?;
                 } else {
-                    self.completed(no, &closed);
+                    self.completed(no, &closed)?;
                 }
             }
         }
         Ok(())
     }
 
-    fn completed(&mut self, no: RunNo, closed: &Closed) {
-        self.runs[no].status = "completed";
+    fn completed(&mut self, no: RunNo, closed: &Closed) -> Result<()> {
+        let run = &mut self.runs[no];
+        run.status = "completed";
         if closed.is_child {
-            self.aftermath.child_ended(self.runs[no].id);
+            self.aftermath.child_ended(run.id);
         }
+        if run.is_pending {
+            return event::run_ended(self.session, &run.definition, run.id, run.status);
+        }
+        event::run_changed(self.session, &run.definition.flow_slug, run.id, run.status);
+        Ok(())
     }
 
     /// Closes a run whose output may exceed what jsonb can hold.
@@ -376,7 +407,7 @@ impl<'s> Advance<'s> {
         match built {
             Ok(closed) => {
                 if let Some(closed) = closed.first() {
-                    self.completed(no, closed);
+                    self.completed(no, closed)?;
                 }
             }
             Err(reason) => {
@@ -476,11 +507,17 @@ fn end_locked_runs(
                 row.get::<RunId>(1)?,
                 row.get::<bool>(2)?,
                 row.get::<bool>(3)?,
+                (
+                    row.get::<i64>(4)?,
+                    row.get::<String>(5)?,
+                    row.get::<i32>(6)?,
+                ),
             ))
         },
     )?;
     events::end_waits_of_runs(ids)?;
-    for (run, is_child, has_children) in ended {
+    for (run, is_child, has_children, (id, slug, version)) in ended {
+        event::run_of_flow_ended(session, (id, &slug, version), run, status)?;
         if is_child {
             aftermath.child_ended(run);
         }

@@ -5,6 +5,10 @@
 //! and it is cancelled. Neither depends on which call notices: the lease says whether a task still waits, and a lease
 //! is never given twice.
 //!
+//! A child that fails because one of its flow tasks could not be given a child at all (too deep a nesting, no such flow)
+//! fails for good: its parent's task is not tried again, and so on up. Otherwise each generation would multiply the
+//! attempts of the one below it.
+//!
 //! **Locks.** A call that ends a run holds that run's lock, and the other run may be held by a call that comes the opposite
 //! way. So nothing is waited for here: locks are tried, rows are taken if they are free. What is not free becomes an
 //! errand, a row that commits with the end itself, and [`sweep`] does it later. A call follows an end through any number
@@ -45,16 +49,34 @@ const MAX_ERRANDS: i32 = 1000;
 #[must_use]
 pub struct Aftermath {
     /// Children that have ended.
-    ended: Vec<RunId>,
+    ended: Vec<Ended>,
     /// Runs that may have children under way that no task waits for.
     bereft: Vec<RunId>,
     /// Flow tasks whose attempt has ended, so that they do not wait for its child.
     let_go: Vec<TaskKey>,
 }
 
+/// A child that has ended.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Ended {
+    child: RunId,
+    /// If it failed, another one in its place would fail as well.
+    for_good: bool,
+}
+
 impl Aftermath {
     pub fn child_ended(&mut self, child: RunId) {
-        self.ended.push(child);
+        self.ended.push(Ended {
+            child,
+            for_good: false,
+        });
+    }
+
+    /// Those of the children that have ended which are said to, ended for good: no task is tried again because of them.
+    pub fn end_for_good(&mut self, is_said: impl Fn(RunId) -> bool) {
+        for ended in &mut self.ended {
+            ended.for_good |= is_said(ended.child);
+        }
     }
 
     pub fn children_of(&mut self, parent: RunId) {
@@ -96,16 +118,16 @@ pub fn sweep(session: &Session) -> Result<Option<Instant>> {
         return Ok(Some(session.now.plus_seconds(PATIENCE)));
     }
     let mut aftermath = Aftermath::default();
-    for (run, is_child) in TAKE_ERRANDS.query(&[&session.now, &MAX_ERRANDS], |row| {
-        Ok((
-            row.get::<RunId>(1)?,
-            Kind::TellParent.as_str() == row.get::<String>(2)?,
-        ))
+    for (run, kind) in TAKE_ERRANDS.query(&[&session.now, &MAX_ERRANDS], |row| {
+        Ok((row.get::<RunId>(1)?, row.get::<String>(2)?))
     })? {
-        if is_child {
-            aftermath.child_ended(run);
-        } else {
+        if kind == Kind::EndChildren.as_str() {
             aftermath.children_of(run);
+        } else {
+            aftermath.ended.push(Ended {
+                child: run,
+                for_good: kind == Kind::TellParentForGood.as_str(),
+            });
         }
     }
     let is_idle = aftermath.is_empty();
@@ -130,7 +152,7 @@ pub fn sweep(session: &Session) -> Result<Option<Instant>> {
 /// What the end of a child says of the task of its parent.
 struct Report {
     /// The child, unless it is gone.
-    child: Option<RunId>,
+    child: Option<Ended>,
     settlement: Settlement,
 }
 
@@ -183,17 +205,21 @@ impl<'s> Walk<'s> {
         true
     }
 
-    fn tell_parents(&mut self, mut ended: Vec<RunId>, next: &mut Aftermath) -> Result<()> {
+    fn tell_parents(&mut self, ended: Vec<Ended>, next: &mut Aftermath) -> Result<()> {
         if ended.is_empty() {
             return Ok(());
         }
-        ended.sort_unstable();
-        ended.dedup();
-        let reports = ENDED_CHILDREN.query(&[&ended], |row| {
+        let mut children: BTreeMap<RunId, bool> = BTreeMap::new();
+        for Ended { child, for_good } in ended {
+            *children.entry(child).or_default() |= for_good;
+        }
+        let ids: Vec<_> = children.keys().copied().collect();
+        let reports = ENDED_CHILDREN.query(&[&ids], |row| {
             let child: RunId = row.get(1)?;
             let status: String = row.get(6)?;
+            let for_good = children.get(&child).copied().unwrap_or_default();
             Ok(Report {
-                child: Some(child),
+                child: Some(Ended { child, for_good }),
                 settlement: Settlement {
                     task: TaskKey {
                         run_id: row.get(2)?,
@@ -203,7 +229,7 @@ impl<'s> Walk<'s> {
                     lease: Some(row.get(5)?),
                     verdict: match status.as_str() {
                         "completed" => Verdict::Complete(row.opt::<Json>(7)),
-                        _ => failure(child, &status, row.opt(8)),
+                        _ => failure(child, &status, row.opt(8), for_good),
                     },
                 },
             })
@@ -272,7 +298,14 @@ impl<'s> Walk<'s> {
         let later = self.session.now.plus_seconds(PATIENCE);
         for report in reports {
             match report.child {
-                Some(child) => self.errands.add(child, Kind::TellParent, later),
+                Some(Ended { child, for_good }) => {
+                    let kind = if for_good {
+                        Kind::TellParentForGood
+                    } else {
+                        Kind::TellParent
+                    };
+                    self.errands.add(child, kind, later);
+                }
                 None => {
                     let parent = report.settlement.task.run_id;
                     self.errands.add(parent, Kind::EndChildren, later);
@@ -367,7 +400,7 @@ impl Orphan {
     }
 }
 
-fn failure(child: RunId, status: &str, message: Option<String>) -> Verdict {
+fn failure(child: RunId, status: &str, message: Option<String>, for_good: bool) -> Verdict {
     let what = if status == "cancelled" {
         "was cancelled"
     } else {
@@ -379,7 +412,7 @@ fn failure(child: RunId, status: &str, message: Option<String>) -> Verdict {
             None => format!("child run {child} {what}"),
         },
         // Who cancels a child wants no other one in its place.
-        retryable: status != "cancelled",
+        retryable: status != "cancelled" && !for_good,
         retry_after: None,
     }
 }
@@ -399,7 +432,15 @@ fn settle_if_free(session: &Session, reports: &[&Report]) -> Result<Option<After
     let batch: Vec<_> = (reports.iter())
         .map(|report| report.settlement.clone())
         .collect();
-    settle_if_free_of(session, &batch)
+    let mut settled = settle_if_free_of(session, &batch)?;
+    if let Some(aftermath) = &mut settled {
+        let hopeless: HashSet<_> = (reports.iter())
+            .filter(|report| report.child.is_some_and(|child| child.for_good))
+            .map(|report| report.settlement.task.run_id)
+            .collect();
+        aftermath.end_for_good(|run| hopeless.contains(&run));
+    }
+    Ok(settled)
 }
 
 /// Whether the outputs can be handed to PostgreSQL as one array.
@@ -427,6 +468,8 @@ fn in_chunks(reports: Vec<Report>) -> Vec<Vec<Report>> {
 enum Kind {
     /// A child has ended: its parent's task is to be settled.
     TellParent,
+    /// The same, and if it failed the task is not tried again.
+    TellParentForGood,
     /// Children of a run are to be cancelled if no task waits for them, and its tasks failed if their children are gone.
     EndChildren,
 }
@@ -435,6 +478,7 @@ impl Kind {
     const fn as_str(self) -> &'static str {
         match self {
             Self::TellParent => "tell_parent",
+            Self::TellParentForGood => "tell_parent_for_good",
             Self::EndChildren => "end_children",
         }
     }

@@ -4,7 +4,8 @@
 //! task always has its child, whatever dies when. How the two end each other is a matter of [`super::aftermath`].
 //!
 //! A child takes over the key, the priority and the creator of its parent, and the task's input is its payload. A task
-//! whose child cannot be started fails for good: no such flow, a payload that it cannot take, too deep a nesting.
+//! whose child cannot be started fails for good: no such flow, a payload that it cannot take, too deep a nesting. If its
+//! run fails by that and is a child itself, so does the task that waits for that run.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -212,7 +213,10 @@ impl Outcome {
             let is_free = locked < MAX_RUN_LOCKS / 4 && lock::try_lock_run(run);
             match is_free.then(|| aftermath::settle_if_free_of(session, &batch)) {
                 Some(settled) => match settled? {
-                    Some(more) => aftermath.append(more),
+                    Some(mut more) => {
+                        more.end_for_good(|ended| ended == run);
+                        aftermath.append(more);
+                    }
                     None => self.later.extend(failed.into_iter().map(|(task, _)| task)),
                 },
                 None => self.later.extend(failed.into_iter().map(|(task, _)| task)),

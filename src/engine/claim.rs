@@ -9,14 +9,17 @@
 //! together follow each other. So runs take turns, whatever their size, and no counter is kept: the head of the queue is
 //! the virtual time, and the clock in microseconds stands in for it when nothing is ready.
 
+use std::collections::HashMap;
+
 use rand::Rng;
 
 use super::aftermath::{self, Aftermath};
+use super::event;
 use super::events;
 use super::receipt::TaskKey;
 use super::settle::{self, Settlement, Verdict};
 use super::walks::{self, Lane};
-use super::{limits, workers};
+use super::{definitions, limits, workers};
 use crate::error::{Error, Result};
 use crate::model::RunId;
 use crate::statements;
@@ -30,6 +33,7 @@ statements! {
     PLACE_DUE_TASKS = "place_due_tasks.sql",
     TAKE_READY_TASKS = "take_ready_tasks.sql",
     START_ATTEMPTS = "start_attempts.sql",
+    INPUT_PARTS = "input_parts.sql",
     OPEN_FREE_RUNS = "open_free_runs.sql",
     LOCK_RUN_NOWAIT = "lock_run_nowait.sql",
     TASK_INPUT = "task_input.sql",
@@ -70,6 +74,7 @@ pub fn claim(session: &Session, request: &Request) -> Result<Vec<Composite<Claim
         hand_out(session, request, taken)?
     };
     workers::seen(session, request, tasks.len())?;
+    event::claimed(request.lane);
     Ok(tasks)
 }
 
@@ -158,7 +163,6 @@ pub fn leases(count: usize) -> Vec<i64> {
 /// Leases the next ready tasks.
 pub fn take(session: &Session, request: &Request, ready: &walks::Ranges) -> Result<Vec<Taken>> {
     let wanted = usize::try_from(request.max_tasks).unwrap_or_default();
-    let leases = leases(wanted);
     let mut rows = TAKE_READY_TASKS.query(
         &[
             &request.lane.queue,
@@ -166,64 +170,109 @@ pub fn take(session: &Session, request: &Request, ready: &walks::Ranges) -> Resu
             &session.now,
             &request.lease_seconds,
             &request.worker_id,
-            &leases,
             &ready.ranks,
             &ready.turns,
             &ready.before,
             &request.lane.executor.as_str(),
             &request.grace,
+            &rand::rng().random_range(LEASES),
         ],
         |row| {
             let task = Taken {
                 run_id: row.get(1)?,
-                flow_slug: row.get(2)?,
-                step_slug: row.get(3)?,
-                task_index: row.get(4)?,
-                attempt: row.get(5)?,
-                lease: row.get(6)?,
-                lease_expires_at: row.get(7)?,
-                place: (row.get(8)?, row.get(9)?),
-                opens_run: row.get(12)?,
-                attempts_found: row.get(13)?,
-                input: match (row.opt(14), row.opt(15)) {
-                    (Some(item), _) => Input::Item(item),
-                    (None, Some(payload)) => {
-                        let dep = row.opt(16).zip(row.opt(17));
-                        Input::Payload(payload, dep.into_iter().collect())
-                    }
-                    (None, None) => Input::Unread,
-                },
+                flow_slug: row.get(3)?,
+                step_slug: row.get(5)?,
+                task_index: row.get(6)?,
+                attempt: row.get(7)?,
+                lease: row.get(8)?,
+                lease_expires_at: row.get(9)?,
+                place: (row.get(10)?, row.get(11)?),
+                opens_run: row.get(14)?,
+                attempts_found: row.get(15)?,
+                input: row.opt(16).map_or(Input::Unread, Input::Item),
             };
-            Ok(((row.get::<Instant>(10)?, row.get::<i32>(11)?), task))
+            let definition = (row.get::<i64>(2)?, row.get::<i32>(4)?);
+            Ok(Row {
+                ready_at: row.get(12)?,
+                step_index: row.get(13)?,
+                definition,
+                task,
+            })
         },
     )?;
-    rows.sort_unstable_by(|a, b| order(a).cmp(&order(b)));
-    rows.dedup_by(|next, row| {
-        let is_same = order(next) == order(row);
-        if is_same
-            && let Input::Payload(_, deps) = &mut row.1.input
-            && let Input::Payload(_, more) = &mut next.1.input
-        {
-            deps.append(more);
-        }
-        is_same
-    });
-    let taken: Vec<_> = rows.into_iter().map(|(_, task)| task).collect();
+    rows.sort_unstable_by(|a, b| a.order().cmp(&b.order()));
+    read_inputs(&mut rows)?;
+    let taken: Vec<_> = rows.into_iter().map(|row| row.task).collect();
     let first = taken.first().map(|task| task.place);
     walks::taken(request.lane, first, taken.len(), wanted);
     Ok(taken)
 }
 
-/// The place of a task in its queue, no two have the same; with it comes when it became ready and the index of its step.
-fn order(((ready_at, step_index), task): &((Instant, i32), Taken)) -> impl Ord {
-    let Taken {
-        place,
-        task_index,
-        run_id,
-        step_slug,
-        ..
-    } = task;
-    (place, ready_at, step_index, task_index, run_id, step_slug)
+/// A task that was just leased, and what nobody else needs to know of it.
+struct Row {
+    ready_at: Instant,
+    step_index: i32,
+    /// The id and version of its run's definition.
+    definition: (i64, i32),
+    task: Taken,
+}
+
+impl Row {
+    /// The place of the task in its queue, no two have the same.
+    fn order(&self) -> impl Ord + '_ {
+        let Taken {
+            place,
+            task_index,
+            run_id,
+            step_slug,
+            ..
+        } = &self.task;
+        let (ready_at, step_index) = (self.ready_at, self.step_index);
+        (place, ready_at, step_index, task_index, run_id, step_slug)
+    }
+}
+
+/// Reads what the inputs are made of, but for the elements of maps, which came with the tasks, and for runs that are large.
+fn read_inputs(rows: &mut [Row]) -> Result<()> {
+    let mut nos = Vec::new();
+    let mut ids = Vec::new();
+    let mut deps: Vec<Option<String>> = Vec::new();
+    for (no, row) in rows.iter().enumerate() {
+        if matches!(row.task.input, Input::Item(_)) {
+            continue;
+        }
+        let (id, version) = row.definition;
+        let definition = definitions::get(id, &row.task.flow_slug, version)?;
+        let of_step: &[_] = match definition.step_no(&row.task.step_slug) {
+            Some(step) => &definition.steps[step].deps,
+            None => &[],
+        };
+        // The payload is asked for with each dep, and alone where there is none.
+        for n in 0..of_step.len().max(1) {
+            nos.push(no);
+            ids.push(row.task.run_id);
+            deps.push(
+                of_step
+                    .get(n)
+                    .map(|&dep| definition.steps[dep].slug.clone()),
+            );
+        }
+    }
+    if nos.is_empty() {
+        return Ok(());
+    }
+    let parts = INPUT_PARTS.query(&[&ids, &deps], |row| {
+        let no = usize::try_from(row.get::<i64>(1)? - 1).unwrap_or_default();
+        Ok((no, row.get::<Json>(2)?, row.opt::<Json>(3)))
+    })?;
+    for (no, payload, output) in parts {
+        let dep = deps[no].take().zip(output);
+        match &mut rows[nos[no]].task.input {
+            Input::Payload(_, deps) => deps.extend(dep),
+            input => *input = Input::Payload(payload, dep.into_iter().collect()),
+        }
+    }
+    Ok(())
 }
 
 /// What is done with tasks that were just leased before they are handed out.
@@ -235,11 +284,14 @@ pub fn hand_out(
     if (taken.first()).is_some_and(|task| task.attempts_found < taken.len() as i64) {
         start_attempts(session, request, &taken)?;
     }
-    let opened: Vec<_> = (taken.iter().filter(|task| task.opens_run))
-        .map(|task| task.run_id)
+    let opens: HashMap<_, _> = (taken.iter().filter(|task| task.opens_run))
+        .map(|task| (task.run_id, task.flow_slug.as_str()))
         .collect();
-    if !opened.is_empty() {
-        OPEN_FREE_RUNS.execute(&[&opened, &session.now])?;
+    if !opens.is_empty() {
+        let ids: Vec<_> = opens.keys().copied().collect();
+        for run in OPEN_FREE_RUNS.query(&[&ids, &session.now], |row| row.get::<RunId>(1))? {
+            event::run_of_flow_opened(session, opens[&run], run)?;
+        }
     }
     let row_type = RowType::open()?;
     let mut tasks = Vec::with_capacity(taken.len());
@@ -435,7 +487,7 @@ fn take_expired(
 }
 
 /// Settles a task of ours if that needs no lock that someone else holds; else leaves everything as it was.
-fn settle_without_waiting(
+pub fn settle_without_waiting(
     session: &Session,
     settlement: Settlement,
     is_external: bool,

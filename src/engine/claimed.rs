@@ -61,13 +61,25 @@ pub fn claim(
     grace: i32,
     worker_id: &str,
 ) -> Result<Vec<Claimed>> {
+    claim_within(session, lane, max_tasks, grace, worker_id, MAX_RUN_LOCKS)
+}
+
+/// [`claim`] for a transaction that has done something before: it may lock so many runs.
+pub fn claim_within(
+    session: &Session,
+    lane: Lane,
+    max_tasks: i32,
+    grace: i32,
+    worker_id: &str,
+    run_locks: usize,
+) -> Result<Vec<Claimed>> {
     let request = claim::Request {
         lane,
         max_tasks,
         lease_seconds: None,
         grace,
         worker_id: Some(worker_id),
-        run_locks: MAX_RUN_LOCKS,
+        run_locks,
     };
     let lacks = || Error::Internal("a claimed task lacks a field".into());
     let mut owners: HashMap<String, String> = HashMap::new();

@@ -27,7 +27,13 @@ pub struct Defined {
 /// Makes the flow what the document says; steps it does not name are gone.
 pub fn define_flow(session: &Session, definition: Json) -> Result<Defined> {
     let text = define::json_text(definition)?;
-    let document = document::read(&text).map_err(|problems| define::refuse(&problems))?;
+    let document = match document::read(&text) {
+        Ok(document) => document,
+        Err(mut faulty) => {
+            targets::add_faults(session, &faulty.steps, target_of, &mut faulty.problems)?;
+            return Err(define::refuse(&faulty.problems));
+        }
+    };
     let made = define::lock_or_make(
         session,
         &document.flow_slug,
@@ -99,7 +105,11 @@ fn write_all(session: &Session, flow_slug: &str, version: i32, steps: &[StepShap
 }
 
 fn check_targets(flow_slug: &str, steps: &[StepShape]) -> Result<()> {
-    targets::check(flow_slug, steps, |n| format!("$.steps[{n}].target"))
+    targets::check(flow_slug, steps, target_of)
+}
+
+fn target_of(step: usize) -> String {
+    format!("$.steps[{step}].target")
 }
 
 /// Turns the steps of an open version into those of the document, and leaves alone what stays the same.

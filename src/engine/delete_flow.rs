@@ -1,6 +1,6 @@
 //! `delete_flow`: a flow with all its versions and schedules, and its runs when asked for.
 
-use super::define;
+use super::{define, realtime};
 use crate::error::{Error, Result, quoted};
 use crate::statements;
 use crate::store::value::Parameter;
@@ -63,7 +63,7 @@ pub fn delete_flow(session: &Session, flow_slug: &str, with_runs: bool) -> Resul
         )?;
         DELETE_GRANTS_OF_FLOW.execute(&[&flow.slug])?;
     }
-    Ok(())
+    realtime::forget_flow(&flow.slug)
 }
 
 /// Under REPEATABLE READ what was committed after the transaction's snapshot cannot be deleted, and would outlive the

@@ -14,7 +14,12 @@ pub fn flow_graph(flow_slug: &str, version: Option<i32>) -> Result<Json> {
         row.keep(1)
             .ok_or_else(|| Error::Internal("a graph is null".into()))
     })?;
-    graph.into_iter().next().ok_or_else(|| match version {
+    (graph.into_iter().next()).ok_or_else(|| not_found(flow_slug, version))
+}
+
+/// There is no such flow or no such version of it.
+pub fn not_found(flow_slug: &str, version: Option<i32>) -> Error {
+    match version {
         None => Error::flow_not_found(flow_slug),
         Some(version) => Error::not_found(
             "flow version",
@@ -23,5 +28,5 @@ pub fn flow_graph(flow_slug: &str, version: Option<i32>) -> Result<Json> {
                 quoted(flow_slug)
             ),
         ),
-    })
+    }
 }

@@ -7,8 +7,8 @@ use std::collections::HashSet;
 use std::rc::Rc;
 
 use super::advance::{Advance, MovingRun};
-use super::run_timeouts;
 use super::runs::Run;
+use super::{event, run_timeouts};
 use crate::error::{Error, Result, quoted};
 use crate::model::{RunId, StepNo, StepType};
 use crate::statements;
@@ -73,6 +73,7 @@ pub fn fork_run(
 
     run_timeouts::put_deadlines(session, definition, [id], None)?;
 
+    event::run_changed(session, &definition.flow_slug, id, "started");
     let mut advance = Advance::new(session);
     let no = advance.add(MovingRun::new(id, Rc::clone(definition), origin.priority));
     for step in 0..definition.steps.len() {

@@ -15,6 +15,7 @@ use crate::store::{Json, Session, role, vault};
 
 statements! {
     HTTP_BODY = "http_body.sql",
+    HTTP_HEADERS = "http_headers.sql",
     HTTP_SECRETS = "http_secrets.sql",
     PUT_HTTP_SECRETS = "put_http_secrets.sql",
     DELETE_HTTP_SECRETS = "delete_http_secrets.sql",
@@ -28,10 +29,18 @@ pub const GRACE: i32 = 60;
 /// How many secrets there may be at once.
 const MOST_SECRETS: usize = 4;
 
-/// The request for a claimed task; to be called in a transaction.
-pub fn call(task: &Claimed, id: u64) -> Result<Call> {
+/// What is sent for a claimed task.
+pub struct Request {
+    pub body: Json,
+    /// The same, as it is sent.
+    pub text: String,
+    pub headers: Vec<(String, String)>,
+}
+
+/// The request for a claimed task; to be called in a transaction, as what follows.
+pub fn request(task: &Claimed) -> Result<Request> {
     let step = task.step();
-    let body = HTTP_BODY
+    let (body, text) = HTTP_BODY
         .first(
             &[
                 &task.run_id,
@@ -43,7 +52,7 @@ pub fn call(task: &Claimed, id: u64) -> Result<Call> {
                 &task.lease,
                 &task.lease_expires_at,
             ],
-            |row| row.get::<String>(1),
+            |row| Ok((row.get::<Json>(1)?, row.get::<String>(2)?)),
         )?
         .ok_or_else(|| Error::Internal("a task has no text".into()))?;
     let secrets = secrets(task.flow_slug())?;
@@ -54,13 +63,32 @@ pub fn call(task: &Claimed, id: u64) -> Result<Call> {
         task_index: task.task_index,
         attempt: task.attempt,
     };
+    Ok(Request {
+        headers: parts.headers(&secrets, std::time::SystemTime::now(), &text),
+        body,
+        text,
+    })
+}
+
+/// [`request`] for the client of the background worker.
+pub fn call(task: &Claimed, id: u64) -> Result<Call> {
+    let request = request(task)?;
+    let step = task.step();
     Ok(Call {
         id,
         url: step.target.clone().unwrap_or_default(),
-        headers: parts.headers(&secrets, std::time::SystemTime::now(), &body),
-        body,
+        headers: request.headers,
+        body: request.text,
         timeout: std::time::Duration::from_secs(u64::try_from(step.timeout).unwrap_or(0)),
     })
+}
+
+/// Headers as a JSON object, and one without members beside it.
+pub fn as_json(headers: Vec<(String, String)>) -> Result<(Json, Json)> {
+    let (names, values): (Vec<_>, Vec<_>) = headers.into_iter().unzip();
+    HTTP_HEADERS
+        .first(&[&names, &values], |row| Ok((row.get(1)?, row.get(2)?)))?
+        .ok_or_else(|| Error::Internal("headers are gone".into()))
 }
 
 /// Settles answered tasks. An accepted one stays as it is: its result comes from outside.
@@ -154,16 +182,29 @@ pub fn set_secrets(session: &Session, flow_slug: Option<&str>, secrets: &[String
 }
 
 /// What requests of a flow are signed with: its secrets in the table, else those in Supabase Vault under the name
-/// `pgflow_http_<flow>`, else those for all flows, in the table or under `pgflow_http`.
+/// `pgflow_http_<flow>`, else those for all flows, in the table or, at last, under `pgflow_http`.
 fn secrets(flow_slug: &str) -> Result<Vec<Secret>> {
-    let mut texts = HTTP_SECRETS
-        .first(&[&flow_slug], |row| row.get::<Vec<String>>(1))?
-        .unwrap_or_default();
-    if texts.is_empty() {
-        texts = vault::secrets(&format!("pgflow_http_{flow_slug}"))?;
-    }
-    if texts.is_empty() {
-        texts = vault::secrets("pgflow_http")?;
+    let in_table = HTTP_SECRETS.query(&[&flow_slug], |row| {
+        Ok((row.get::<bool>(2)?, row.get::<Vec<String>>(1)?))
+    })?;
+    let mut texts = Vec::new();
+    for is_own in [true, false] {
+        if let Some((_, found)) = in_table.iter().find(|(own, _)| *own == is_own) {
+            texts.clone_from(found);
+        } else {
+            let name = if is_own {
+                format!("pgflow_http_{flow_slug}")
+            } else {
+                "pgflow_http".to_owned()
+            };
+            // There is one secret of a name in Vault; it may be several words.
+            for text in vault::secrets(&name)? {
+                texts.extend(text.split_whitespace().map(str::to_owned));
+            }
+        }
+        if !texts.is_empty() {
+            break;
+        }
     }
     texts
         .iter()

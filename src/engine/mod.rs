@@ -33,6 +33,9 @@
 //! Calls that only complete tasks of a large map share its run's lock ([`counting`]), and meet each other at live rows,
 //! in the order of their keys; everything else holds it alone.
 //!
+//! What has changed is told when the call ends ([`event`]); just before the commit the lock of listeners is tried, and waited
+//! for by nobody but them.
+//!
 //! What the end of a run does to its parent and its children ([`aftermath`]) goes against this order, so it waits for
 //! nothing: what is not free is left as an errand.
 //!
@@ -64,6 +67,7 @@ pub mod define;
 pub mod define_flow;
 pub mod definitions;
 pub mod delete_flow;
+pub mod doorbell;
 pub mod event;
 pub mod events;
 pub mod extend;
@@ -78,7 +82,9 @@ pub mod lanes;
 pub mod limits;
 pub mod observe;
 pub mod pausing;
+pub mod pictures;
 pub mod prune_runs;
+pub mod realtime;
 pub mod receipt;
 pub mod results;
 pub mod retention;

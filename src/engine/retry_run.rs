@@ -12,7 +12,7 @@ use super::advance::{Advance, MovingRun, RunNo};
 use super::counting::LARGE_MAP;
 use super::runs::{self, Run};
 use super::start::{self, Tasks};
-use super::{MAX_RUN_LOCKS, aftermath, gather, run_timeouts, walks};
+use super::{MAX_RUN_LOCKS, aftermath, event, gather, run_timeouts, walks};
 use crate::error::{Error, Result};
 use crate::model::{RunId, StepNo, StepType};
 use crate::statements;
@@ -48,6 +48,7 @@ pub fn retry_run(session: &Session, run_id: RunId) -> Result<Composite<RunRow>> 
     REOPEN_RUN.execute(&[&run_id, flow_slug, &version, &session.now, &is_awaited])?;
 
     run_timeouts::put_deadlines(session, &run.definition, [run_id], None)?;
+    event::run_changed(session, flow_slug, run_id, "started");
 
     let mut advance = Advance::new(session);
     let no = advance.add(MovingRun::new(

@@ -8,9 +8,9 @@ use std::collections::HashMap;
 use std::rc::Rc;
 
 use super::advance::{Advance, MovingRun};
-use super::aftermath;
 use super::start::{self, Places};
 use super::{LARGEST_JSON, definitions, run_timeouts};
+use super::{aftermath, event};
 use crate::error::{Error, Result, quoted};
 use crate::model::{Definition, RunId, StepNo, StepType};
 use crate::statements;
@@ -175,6 +175,9 @@ pub fn run_flow(session: &Session, request: &Request) -> Result<Vec<RunId>> {
             run = run.pending_until(start_at);
         }
         let run = advance.add(run);
+        if status != "pending" {
+            event::run_changed(session, &definition.flow_slug, id, status);
+        }
         for no in (0..definition.steps.len()).filter(|&no| definition.steps[no].deps.is_empty()) {
             if at_once(no) {
                 singles.push((run, no));

@@ -25,6 +25,7 @@ statements! {
     LOCK_TASKS = "lock_tasks.sql",
     OPEN_RUNS = "open_runs.sql",
     OPEN_FREE_RUNS = "open_free_runs.sql",
+    DELETE_LIVE_TASKS = "delete_live_tasks.sql",
     COMPLETE_TASKS = "complete_tasks.sql",
     FAIL_TASKS = "fail_tasks.sql",
     RETRY_TASKS = "retry_tasks.sql",
@@ -282,6 +283,7 @@ fn find_live(advance: &mut Advance, batch: &[Settlement]) -> Result<Vec<Live>> {
         }
         let queue = definition.steps[step].queue.clone();
         limits::task_ended(&queue);
+        event::task_settled(&definition.steps[step]);
         let run = advance.add(MovingRun::new(*run_id, definition, task.priority));
         let moving = &mut advance.runs[run];
         if (moving.turn.as_ref()).is_none_or(|(of, last)| *of != queue || *last < task.turn) {
@@ -333,14 +335,18 @@ fn find(
     })
 }
 
-fn open(open_runs: &Statement, advance: &Advance, live: &[Live]) -> Result<()> {
-    let runs: Vec<_> = (live.iter().filter(|task| task.opens_run))
-        .map(|task| advance.runs[task.run].id)
+fn open(open_runs: &Statement, advance: &mut Advance, live: &[Live]) -> Result<()> {
+    let runs: HashMap<_, _> = (live.iter().filter(|task| task.opens_run))
+        .map(|task| (advance.runs[task.run].id, task.run))
         .collect();
     if runs.is_empty() {
         return Ok(());
     }
-    open_runs.execute(&[&runs, &advance.session.now])
+    let ids: Vec<_> = runs.keys().copied().collect();
+    for id in open_runs.query(&[&ids, &advance.session.now], |row| row.get(1))? {
+        advance.run_opened(runs[&id])?;
+    }
+    Ok(())
 }
 
 /// The tasks of one fate, as columns: their keys and attempts.
@@ -390,7 +396,13 @@ fn complete_tasks(
     let is_map =
         |task: &Live| advance.runs[task.run].definition.steps[task.step].step_type == StepType::Map;
     let is_single: Vec<_> = tasks.iter().map(|task| !is_map(task)).collect();
-    let are_live: Vec<_> = tasks.iter().map(|task| task.is_live).collect();
+    let still_live: Vec<_> = (tasks.iter().copied())
+        .filter(|task| task.is_live)
+        .collect();
+    if !still_live.is_empty() {
+        let columns = Columns::of(batch, &still_live);
+        DELETE_LIVE_TASKS.execute(&[&columns.ids, &columns.slugs, &columns.indexes])?;
+    }
     let columns = Columns::of(batch, &tasks);
     COMPLETE_TASKS.execute(&[
         &columns.ids,
@@ -400,7 +412,6 @@ fn complete_tasks(
         &outputs,
         &is_single,
         &advance.session.now,
-        &are_live,
     ])?;
 
     let mut counts: HashMap<(RunNo, StepNo), i32> = HashMap::new();

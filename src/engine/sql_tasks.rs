@@ -103,7 +103,7 @@ fn perform_together(
             ));
         }
         if let Some((_, handler)) = &handler {
-            transaction::set_timeout(handler.timeout);
+            transaction::set_timeout_of_triggers(handler.timeout);
         }
         Ok(())
     });

@@ -19,6 +19,7 @@ use crate::store::value::Parameter;
 
 statements! {
     CHECK_CONDITIONS = "check_conditions.sql",
+    START_STATES = "start_states.sql",
     START_SINGLES = "start_singles.sql",
     MAP_SIZES = "map_sizes.sql",
     START_MAPS = "start_maps.sql",
@@ -122,7 +123,7 @@ fn check_conditions(
     Ok(met)
 }
 
-/// Queues the one task of each single step, and tells the rows of those that are not known to be started.
+/// Queues the one task of each single step, and starts the states of those that are not known to be started.
 pub fn start_singles(
     advance: &mut Advance,
     steps: &[(RunNo, StepNo)],
@@ -133,15 +134,23 @@ pub fn start_singles(
     }
     let tasks = Tasks::of(advance, steps)?;
     let places: Vec<_> = steps.iter().map(|step| places.0[step]).collect();
-    let are_pending: Vec<_> = (steps.iter())
-        .map(|&(run, step)| advance.step_status(run, step) != Some("started"))
+    let lanes = Lanes::of(&tasks, advance.session.now);
+    let pending: Vec<_> = (steps.iter().copied())
+        .filter(|&(run, step)| advance.step_status(run, step) != Some("started"))
         .collect();
+    if !pending.is_empty() {
+        let keys = Keys::of(advance, &pending);
+        START_STATES.execute(&[&keys.runs, &keys.steps, &advance.session.now])?;
+    }
     let mut parameters = tasks.parameters();
     parameters.extend([
         &advance.session.now as &dyn Parameter,
-        &are_pending,
         &places,
-        &tasks.heads_from,
+        &lanes.of_tasks,
+        &lanes.queues,
+        &lanes.executors,
+        &lanes.ranks,
+        &lanes.heads_from,
     ]);
     START_SINGLES.execute(&parameters)?;
     for &(run, step) in steps {
@@ -251,6 +260,39 @@ impl Keys {
                 .map(|&(run, step)| advance.slug(run, step).to_owned())
                 .collect(),
         }
+    }
+}
+
+/// The queues, by executor and rank, in which tasks are ready at once, as columns.
+#[derive(Default)]
+struct Lanes {
+    queues: Vec<String>,
+    executors: Vec<&'static str>,
+    ranks: Vec<i32>,
+    heads_from: Vec<i64>,
+    /// Which one each task belongs to, counted from 1; `None` for a task that is not ready.
+    of_tasks: Vec<Option<i64>>,
+}
+
+impl Lanes {
+    fn of(tasks: &Tasks, now: Instant) -> Self {
+        let mut numbers = HashMap::new();
+        let mut lanes = Self::default();
+        for (no, queue) in tasks.queues.iter().enumerate() {
+            let is_ready = tasks.expires_at[no].is_none() && tasks.ready_at[no] <= now;
+            lanes.of_tasks.push(is_ready.then(|| {
+                let next = numbers.len() as i64 + 1;
+                let key = (queue, tasks.executors[no], tasks.ranks[no]);
+                *numbers.entry(key).or_insert_with(|| {
+                    lanes.queues.push(queue.clone());
+                    lanes.executors.push(tasks.executors[no]);
+                    lanes.ranks.push(tasks.ranks[no]);
+                    lanes.heads_from.push(tasks.heads_from[no]);
+                    next
+                })
+            }));
+        }
+        lanes
     }
 }
 

@@ -12,6 +12,7 @@ use super::lanes::{self, Waiting};
 use super::walks::Lane;
 use super::{MAX_RUN_LOCKS, children, event, events, retention, run_timeouts, schedules};
 use crate::error::Result;
+use crate::model::Executor;
 use crate::store::{Instant, Session};
 
 /// How many tasks of a queue one look settles or moves.
@@ -101,6 +102,9 @@ pub fn run(session: &Session) -> Result<Option<Instant>> {
     for open in lanes::open()? {
         if open.has_children_to_start() {
             start_children(session, open.lane())?;
+        }
+        if open.executor == Executor::Http && open.waiting == Waiting::Ready {
+            event::tasks_ready(open.lane());
         }
     }
     let mut next = Instant::INFINITY;

@@ -65,6 +65,16 @@ impl Task<'_> {
     }
 }
 
+/// What a request has beside that nobody reads the answer of: the endpoint is to settle the task itself (RFC 7240), and
+/// the sender may not know what the body is.
+pub fn unanswered() -> [(String, String); 2] {
+    [
+        ("content-type", "application/json"),
+        ("prefer", "respond-async"),
+    ]
+    .map(|(name, value)| (name.to_owned(), value.to_owned()))
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::Duration;

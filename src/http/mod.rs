@@ -57,6 +57,16 @@ pub use hosts::AllowedHosts;
 pub use secret::{Secret, check as check_secret};
 pub use target::{check as check_url, host_of};
 
+/// Why a URL may not be called, as far as that can be told without looking its host up.
+pub fn refusal(url: &str, allowed_hosts: &AllowedHosts) -> Option<String> {
+    let target = match target::Target::parse(url) {
+        Ok(target) => target,
+        Err(fault) => return Some(fault.message),
+    };
+    let refused = allowed_hosts.check_host(&target.host, target.port);
+    refused.err().map(|refusal| refusal.to_string())
+}
+
 /// What the operator sets. New settings count for calls submitted from then on.
 #[derive(Debug, Clone)]
 pub struct Settings {

@@ -58,13 +58,23 @@ impl Target {
                     quoted(scheme.as_str())
                 ));
             }
-            None => return wrong("target has no scheme".to_owned()),
+            None => {
+                // The host is no secret.
+                let host = parts.authority.as_ref().map(Authority::host);
+                return wrong(match host {
+                    Some(host) => format!("target {} has no scheme", quoted(host)),
+                    None => "target has no scheme".to_owned(),
+                });
+            }
         };
         let Some(authority) = parts.authority else {
             return wrong("target has no host".to_owned());
         };
         if authority.as_str().contains('@') {
-            return wrong("target has a user name or a password".to_owned());
+            return wrong(format!(
+                "target at host {} has a user name or a password",
+                quoted(authority.host())
+            ));
         }
         let Some(host) = Host::parse(authority.host()) else {
             return wrong(format!(
@@ -296,7 +306,10 @@ mod tests {
     #[test]
     fn faults_do_not_tell_passwords() {
         let fault = check("http://user:word@example.com/").unwrap_err();
-        assert_eq!(fault.message, "target has a user name or a password");
+        assert_eq!(
+            fault.message,
+            "target at host \"example.com\" has a user name or a password"
+        );
         let fault = check("http://example.com/a b?token=word").unwrap_err();
         assert!(!fault.message.contains("word"), "{}", fault.message);
     }

@@ -163,7 +163,7 @@ impl Definition {
         (0..self.steps.len()).filter(|&no| self.steps[no].is_leaf())
     }
 
-    /// Everything that is reached from `from` along the edges, each step once, `from` not included.
+    /// Everything that is reached from `from` along the edges, each step once and behind its deps, `from` not included.
     pub fn downstream(&self, from: impl IntoIterator<Item = StepNo>) -> Vec<StepNo> {
         let mut seen = vec![false; self.steps.len()];
         let mut queue: Vec<StepNo> = from.into_iter().collect();
@@ -179,6 +179,32 @@ impl Definition {
                 }
             }
         }
-        found
+        self.in_order(found)
+    }
+
+    /// The same steps, each behind those of its deps that are among them.
+    pub fn in_order(&self, mut steps: Vec<StepNo>) -> Vec<StepNo> {
+        steps.sort_unstable();
+        let mut waits_for: HashMap<StepNo, usize> = steps.iter().map(|&no| (no, 0)).collect();
+        for &no in &steps {
+            let deps = self.steps[no].deps.iter();
+            let count = deps.filter(|&dep| waits_for.contains_key(dep)).count();
+            waits_for.insert(no, count);
+        }
+        let mut order = steps;
+        order.retain(|no| waits_for[no] == 0);
+        let mut next = 0;
+        while next < order.len() {
+            for dependent in &self.steps[order[next]].dependents {
+                if let Some(count) = waits_for.get_mut(dependent) {
+                    *count -= 1;
+                    if *count == 0 {
+                        order.push(*dependent);
+                    }
+                }
+            }
+            next += 1;
+        }
+        order
     }
 }

@@ -23,13 +23,24 @@ pub struct Document {
     pub steps: Vec<StepShape>,
 }
 
+/// A document with faults.
+#[derive(Debug)]
+pub struct Faulty {
+    pub problems: Problems,
+    /// The steps, as far as they could be read, for whoever knows more that may be wrong with them.
+    pub steps: Vec<StepShape>,
+}
+
 /// Reads the text of a `jsonb` value.
-pub fn read(json: &str) -> Result<Document, Problems> {
+pub fn read(json: &str) -> Result<Document, Faulty> {
     let mut reader = Reader { problems: vec![] };
     let document = reader.document(json);
     match document {
         Some(document) if reader.problems.is_empty() => Ok(document),
-        _ => Err(Problems(reader.problems)),
+        document => Err(Faulty {
+            problems: Problems(reader.problems),
+            steps: document.map_or_else(Vec::new, |document| document.steps),
+        }),
     }
 }
 

@@ -5,7 +5,7 @@ use super::*;
 fn problems(json: &str) -> Vec<String> {
     match read(json) {
         Ok(document) => panic!("accepted with {} steps: {json:.200}", document.steps.len()),
-        Err(problems) => problems.0.iter().map(ToString::to_string).collect(),
+        Err(faulty) => faulty.problems.0.iter().map(ToString::to_string).collect(),
     }
 }
 

@@ -47,8 +47,8 @@ impl fmt::Display for Problem {
 pub struct Problems(pub Vec<Problem>);
 
 impl Problems {
-    /// How many problems are listed, so that a hopeless document does not flood the log.
-    const LISTED: usize = 100;
+    /// How many bytes of problems are listed, so that a hopeless document does not flood the log.
+    const LISTED: usize = 256 * 1024;
 
     /// The first problem, and how many more there are.
     pub fn summary(&self) -> String {
@@ -64,16 +64,18 @@ impl Problems {
         if self.0.len() < 2 {
             return None;
         }
-        let mut lines: Vec<_> = self
-            .0
-            .iter()
-            .take(Self::LISTED)
-            .map(ToString::to_string)
-            .collect();
-        if self.0.len() > Self::LISTED {
-            lines.push(format!("and {} more", self.0.len() - Self::LISTED));
+        let mut list = String::new();
+        for (n, problem) in self.0.iter().enumerate() {
+            if list.len() > Self::LISTED {
+                list += &format!("\nand {} more", self.0.len() - n);
+                break;
+            }
+            if n > 0 {
+                list.push('\n');
+            }
+            list += &problem.to_string();
         }
-        Some(lines.join("\n"))
+        Some(list)
     }
 
     /// The hints of all problems, each once.
@@ -115,12 +117,15 @@ mod tests {
             Some("$[0]: is odd\n$[1]: is odd")
         );
         assert_eq!(problems(3).hints(), "Be even.");
+        assert_eq!(problems(2000).list().unwrap().lines().count(), 2000);
     }
 
     #[test]
-    fn a_long_list_is_cut() {
-        let list = problems(250).list().unwrap();
-        assert_eq!(list.lines().count(), 101);
-        assert!(list.ends_with("\nand 150 more"));
+    fn a_list_beyond_measure_is_cut() {
+        let list = problems(100_000).list().unwrap();
+        assert!(list.len() < 300_000);
+        let (told, more) = list.rsplit_once("\nand ").unwrap();
+        let more: usize = more.strip_suffix(" more").unwrap().parse().unwrap();
+        assert_eq!(told.lines().count() + more, 100_000);
     }
 }

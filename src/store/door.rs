@@ -4,13 +4,15 @@
 //! 2. The rest runs as the owner of schema `pgflow`, with the security flags that were already set kept and
 //!    `SECURITY_LOCAL_USERID_CHANGE` added; both are given back on every way out, errors included.
 //! 3. The planner looks keys up by index while the call lasts.
-//! 4. An [`Error`] becomes an error of PostgreSQL with the SQLSTATE it names. pgrx knows only the SQLSTATEs of the
+//! 4. What the call changed is told to the outside when it ends well ([`super::changes`]).
+//! 5. An [`Error`] becomes an error of PostgreSQL with the SQLSTATE it names. pgrx knows only the SQLSTATEs of the
 //!    standard, so the report is written here and not by pgrx.
 
 use std::ffi::{CString, c_char, c_int};
 
 use pgrx::pg_sys;
 
+use super::changes::Call;
 use super::planner::PlannerSettings;
 use super::role::Rights;
 use super::value::Instant;
@@ -42,11 +44,24 @@ pub fn act<T>(work: impl FnOnce(&Session) -> Result<T>) -> Result<T> {
     };
     let planner = PlannerSettings::look_ups();
     let connection = Connection::open()?;
+    let call = Call::begin(session.now)?;
     let result = work(&session);
     // In this order: results were copied out of the connection's memory, settings end before the rights do.
     connection.close();
     drop(planner);
+    if result.is_ok() {
+        call.tell()?;
+    }
+    drop(call);
     drop(owner);
+    result
+}
+
+/// [`act`] for work that nobody asks for: pgflow itself is the caller.
+pub fn act_for_itself<T>(work: impl FnOnce(&Session) -> Result<T>) -> Result<T> {
+    let rights = Rights::take(schema_owner()?, pg_sys::SECURITY_LOCAL_USERID_CHANGE);
+    let result = act(work);
+    drop(rights);
     result
 }
 
@@ -74,10 +89,10 @@ fn schema_owner() -> Result<pg_sys::Oid> {
 }
 
 /// A connection to the server programming interface. An error ends it with the (sub)transaction.
-struct Connection;
+pub(super) struct Connection;
 
 impl Connection {
-    fn open() -> Result<Self> {
+    pub(super) fn open() -> Result<Self> {
         // SAFETY: paired with `close`.
         match unsafe { pg_sys::SPI_connect() } {
             status if status == pg_sys::SPI_OK_CONNECT as c_int => Ok(Self),
@@ -85,7 +100,7 @@ impl Connection {
         }
     }
 
-    fn close(self) {
+    pub(super) fn close(self) {
         // SAFETY: paired with `open`.
         unsafe { pg_sys::SPI_finish() };
     }

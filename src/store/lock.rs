@@ -70,6 +70,11 @@ pub fn event_key(name: &str, key: Option<&str>) -> i64 {
     }
 }
 
+/// The advisory lock key under which listeners hear of changes, see docs/realtime.md. No event has an empty name.
+pub fn events_key() -> i64 {
+    event_key("", None)
+}
+
 fn fnv_1a(bytes: impl Iterator<Item = u8>) -> i64 {
     let hash = bytes.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
@@ -122,17 +127,24 @@ pub fn unlock_runs_as(runs: impl IntoIterator<Item = (RunId, Hold)>) {
 
 /// Gives back an advisory lock that was taken until the transaction ends.
 fn unlock(key: i64, mode: u32) {
-    // SAFETY: the tag of pg_advisory_lock(bigint), see SET_LOCKTAG_INT64 in lockfuncs.c of PostgreSQL.
-    unsafe {
-        let tag = pg_sys::LOCKTAG {
-            locktag_field1: pg_sys::MyDatabaseId.to_u32(),
-            locktag_field2: (key >> 32) as u32,
-            locktag_field3: key as u32,
-            locktag_field4: 1,
-            locktag_type: pg_sys::LockTagType::LOCKTAG_ADVISORY as u8,
-            locktag_lockmethodid: pg_sys::USER_LOCKMETHOD as u8,
-        };
-        pg_sys::LockRelease(&tag, mode as pg_sys::LOCKMODE, false);
+    // SAFETY: the tag of the lock.
+    unsafe { pg_sys::LockRelease(&tag(key, BIGINT), mode as pg_sys::LOCKMODE, false) };
+}
+
+/// What tells advisory locks apart that have the same key: those of pg_advisory_lock(bigint), see SET_LOCKTAG_INT64 in
+/// lockfuncs.c of PostgreSQL, and pgflow's own, which no SQL function takes (those with two keys have 2).
+const BIGINT: u16 = 1;
+const OWN: u16 = 3;
+
+fn tag(key: i64, class: u16) -> pg_sys::LOCKTAG {
+    pg_sys::LOCKTAG {
+        // SAFETY: a variable of the backend.
+        locktag_field1: unsafe { pg_sys::MyDatabaseId }.to_u32(),
+        locktag_field2: (key >> 32) as u32,
+        locktag_field3: key as u32,
+        locktag_field4: class,
+        locktag_type: pg_sys::LockTagType::LOCKTAG_ADVISORY as u8,
+        locktag_lockmethodid: pg_sys::USER_LOCKMETHOD as u8,
     }
 }
 
@@ -174,11 +186,14 @@ fn keys_of(runs: impl IntoIterator<Item = (RunId, Hold)>) -> BTreeMap<i64, Hold>
 }
 
 /// Takes, until the session ends, the lock of the one process that looks after this database; false when another has it.
+/// Whoever is only let in to the database cannot have it.
 pub fn own_database() -> bool {
     // No queue has an empty name.
-    let key = Some(pg_sys::Datum::from(queue_key("")));
-    // SAFETY: pg_try_advisory_lock(bigint).
-    unsafe { direct_function_call(pg_sys::pg_try_advisory_lock_int8, &[key]).unwrap_or(false) }
+    let tag = tag(queue_key(""), OWN);
+    let mode = pg_sys::ExclusiveLock as pg_sys::LOCKMODE;
+    // SAFETY: a lock for the session that is not waited for.
+    let taken = unsafe { pg_sys::LockAcquire(&tag, mode, true, true) };
+    taken != pg_sys::LockAcquireResult::LOCKACQUIRE_NOT_AVAIL
 }
 
 /// Takes the lock of a run if nobody holds it.
@@ -198,5 +213,36 @@ pub fn has_waiting_worker(queue: &str) -> bool {
             direct_function_call::<bool>(pg_sys::pg_advisory_unlock_int8, &[key]);
         }
         !free
+    }
+}
+
+/// Whether somebody listens to changes now: it then holds that lock in share mode.
+pub fn is_heard() -> bool {
+    let is_free = hold_off_listeners();
+    if is_free {
+        unlock(events_key(), pg_sys::RowExclusiveLock);
+    }
+    !is_free
+}
+
+/// If nobody listens to changes, keeps it so until the transaction has ended: others who ask share the lock, and who
+/// begins to listen waits for it. False when somebody listens, or waits to.
+pub fn hold_off_listeners() -> bool {
+    let tag = tag(events_key(), BIGINT);
+    // SAFETY: a heavyweight lock in a mode that SQL cannot ask for, given back at the end of the transaction. The own
+    // session would not be in the way.
+    unsafe {
+        let share = pg_sys::ShareLock as pg_sys::LOCKMODE;
+        #[cfg(any(feature = "pg15", feature = "pg16"))]
+        let listens_itself = pg_sys::LockHeldByMe(&tag, share);
+        #[cfg(not(any(feature = "pg15", feature = "pg16")))]
+        let listens_itself = pg_sys::LockHeldByMe(&tag, share, false);
+        !listens_itself
+            && pg_sys::LockAcquire(
+                &tag,
+                pg_sys::RowExclusiveLock as pg_sys::LOCKMODE,
+                false,
+                true,
+            ) != pg_sys::LockAcquireResult::LOCKACQUIRE_NOT_AVAIL
     }
 }

@@ -1,15 +1,21 @@
 //! The only place that speaks to PostgreSQL: the door every call comes through, kept statements, values that pass
-//! unparsed, locks, and the wake-up call to workers. Nothing here knows a rule of the engine.
+//! unparsed, locks, the wake-up call to workers, and what is told to the outside. Nothing here knows a rule of the engine.
 
 #![allow(unsafe_code)]
 
+mod broadcast;
+pub mod changes;
 pub mod door;
+pub mod doorbell;
 pub mod grants;
 pub mod handler;
 pub mod json;
 pub mod latch;
 pub mod lock;
+mod notices;
 mod one_row;
+pub mod pg_net;
+mod pinned;
 pub mod planner;
 pub mod role;
 mod row_type;
@@ -27,7 +33,7 @@ pub use door::{Session, enter};
 pub use grants::has_grants;
 pub use row_type::RowType;
 pub use statement::{Row, Statement};
-pub use value::{Composite, Instant, Json, JsonArray, KeptJson, RoleName, Rows};
+pub use value::{Composite, Instant, Json, JsonArray, KeptJson, RoleName, Rows, Svg};
 
 /// Makes a misspelt `pgflow.…` setting an error once the library is loaded.
 pub fn reserve_settings_prefix() {

@@ -10,6 +10,7 @@ use pgrx::pg_sys::errcodes::PgSqlErrorCode;
 use pgrx::pg_sys::panic::CaughtError;
 use pgrx::{PgTryBuilder, pg_sys};
 
+use super::changes;
 use crate::error::Result;
 
 /// The row is locked by someone else (`FOR UPDATE NOWAIT`).
@@ -48,21 +49,57 @@ pub fn contain<T>(work: impl FnOnce() -> Result<T>) -> Result<std::result::Resul
         PgSqlErrorCode::ERRCODE_INSUFFICIENT_RESOURCES,
         PgSqlErrorCode::ERRCODE_OPERATOR_INTERVENTION,
     ];
-    // ERRCODE_TO_CATEGORY of utils/elog.h.
-    let class = |code: PgSqlErrorCode| code as i64 & 0xfff;
-    let message = |message: &str, detail: Option<&str>| match detail {
-        Some(detail) => format!("{message}: {detail}"),
-        None => message.to_owned(),
-    };
     match within(work) {
         Ok(Ok(done)) => Ok(Ok(done)),
-        Ok(Err(error)) => Ok(Err(message(&error.to_string(), error.detail()))),
+        Ok(Err(error)) => Ok(Err(described(&error.to_string(), error.detail()))),
         Err(CaughtError::PostgresError(report))
             if !OTHERS.map(class).contains(&class(report.sql_error_code())) =>
         {
-            Ok(Err(message(report.message(), report.detail())))
+            Ok(Err(described(report.message(), report.detail())))
         }
         Err(unexpected) => unexpected.rethrow(),
+    }
+}
+
+/// Why something failed that was undone.
+pub struct Undone {
+    pub message: String,
+    /// Others came in between, and another transaction may do better.
+    pub by_others: bool,
+}
+
+/// Runs `work`, which may fail for whatever reason, and is undone then. Only what ends the session or cancels its
+/// statement goes on.
+pub fn shield<T>(work: impl FnOnce() -> Result<T>) -> std::result::Result<T, Undone> {
+    let report = match within(work) {
+        Ok(done) => {
+            return done.map_err(|error| Undone {
+                message: described(&error.to_string(), error.detail()),
+                by_others: false,
+            });
+        }
+        Err(CaughtError::PostgresError(report)) => report,
+        Err(unexpected) => unexpected.rethrow(),
+    };
+    let found = class(report.sql_error_code());
+    if found == class(PgSqlErrorCode::ERRCODE_OPERATOR_INTERVENTION) {
+        CaughtError::PostgresError(report).rethrow()
+    }
+    Err(Undone {
+        message: described(report.message(), report.detail()),
+        by_others: found == class(PgSqlErrorCode::ERRCODE_TRANSACTION_ROLLBACK),
+    })
+}
+
+/// ERRCODE_TO_CATEGORY of utils/elog.h.
+fn class(code: PgSqlErrorCode) -> i64 {
+    code as i64 & 0xfff
+}
+
+fn described(message: &str, detail: Option<&str>) -> String {
+    match detail {
+        Some(detail) => format!("{message}: {detail}"),
+        None => message.to_owned(),
     }
 }
 
@@ -73,6 +110,7 @@ fn within<T>(work: impl FnOnce() -> Result<T>) -> std::result::Result<Result<T>,
     unsafe {
         let context = pg_sys::CurrentMemoryContext;
         let owner = pg_sys::CurrentResourceOwner;
+        let noted = changes::noted();
         pg_sys::BeginInternalSubTransaction(std::ptr::null());
         pg_sys::MemoryContextSwitchTo(context);
 
@@ -86,6 +124,7 @@ fn within<T>(work: impl FnOnce() -> Result<T>) -> std::result::Result<Result<T>,
             pg_sys::ReleaseCurrentSubTransaction();
         } else {
             pg_sys::RollbackAndReleaseCurrentSubTransaction();
+            changes::forget_since(noted);
         }
         pg_sys::MemoryContextSwitchTo(context);
         pg_sys::CurrentResourceOwner = owner;

@@ -2,14 +2,15 @@
 //!
 //! The pattern of PostgresMain in tcop/postgres.c of PostgreSQL, as far as it concerns a process without a client.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::ffi::{CStr, c_int, c_void};
 use std::panic::AssertUnwindSafe;
 
 use pgrx::pg_sys::errcodes::PgSqlErrorCode;
 use pgrx::pg_sys::panic::CaughtError;
-use pgrx::{PgTryBuilder, pg_sys};
+use pgrx::{PgTryBuilder, PgXactCallbackEvent, pg_sys, register_xact_callback};
 
+use super::value::Instant;
 use crate::error::{Error, Result};
 
 /// Why a transaction was rolled back.
@@ -86,28 +87,79 @@ pub fn run<T>(work: impl FnOnce() -> Result<T>) -> std::result::Result<T, Failur
 }
 
 /// Has what runs cancelled after so many seconds, as statement_timeout would; [`cancel_timeout`] and the end of the
-/// transaction call that off. Triggers that were deferred to the commit are cancelled, too.
+/// transaction call that off. Whoever traps the cancellation is cancelled again, and at last its process is ended, which
+/// nothing traps.
 pub fn set_timeout(seconds: i32) {
-    // SAFETY: the timeout is registered in every process that is connected to a database.
-    unsafe { enable_timeout_after(STATEMENT_TIMEOUT, seconds.saturating_mul(1000)) }
+    let millis = seconds.saturating_mul(1000);
+    // SAFETY: the first timeout is registered in every process that is connected to a database, the second one here.
+    unsafe {
+        let end = match END_TIMEOUT.get() {
+            Some(end) => end,
+            None => {
+                let end = RegisterTimeout(USER_TIMEOUT, end_process);
+                END_TIMEOUT.set(Some(end));
+                end
+            }
+        };
+        let first = Instant::now().plus_seconds(f64::from(seconds));
+        enable_timeout_every(STATEMENT_TIMEOUT, first.0, PAUSE_OF_CANCELS);
+        enable_timeout_after(end, millis.saturating_add(CANCELS * PAUSE_OF_CANCELS));
+    }
+}
+
+/// [`set_timeout`] for the triggers that were deferred to the commit. The commit itself may take as long as it takes: whoever
+/// waits for a standby there must not be told that it has committed before it has.
+pub fn set_timeout_of_triggers(seconds: i32) {
+    set_timeout(seconds);
+    register_xact_callback(PgXactCallbackEvent::PreCommit, cancel_timeout);
 }
 
 pub fn cancel_timeout() {
     // SAFETY: as above; a cancellation that came too late must not hit what follows.
     unsafe {
         disable_timeout(STATEMENT_TIMEOUT, false);
+        if let Some(end) = END_TIMEOUT.get() {
+            disable_timeout(end, false);
+        }
         pg_sys::QueryCancelPending = 0;
     }
 }
 
+thread_local! {
+    /// What the timeout that ends the process was registered as.
+    static END_TIMEOUT: Cell<Option<c_int>> = const { Cell::new(None) };
+}
+
+/// Milliseconds until what went on in spite of being cancelled is cancelled again, and how often.
+const PAUSE_OF_CANCELS: c_int = 1000;
+const CANCELS: c_int = 3;
+
+/// A signal handler: ends this process, as pg_terminate_backend would.
+extern "C" fn end_process() {
+    // SAFETY: both may be called in a signal handler.
+    unsafe { kill(getpid(), pg_sys::SIGTERM as c_int) };
+}
+
+unsafe extern "C" {
+    fn kill(pid: c_int, signal: c_int) -> c_int;
+    fn getpid() -> c_int;
+}
+
 unsafe extern "C-unwind" {
+    fn RegisterTimeout(id: c_int, handler: extern "C" fn()) -> c_int;
     fn enable_timeout_after(id: c_int, delay_ms: c_int);
+    fn enable_timeout_every(id: c_int, first: i64, delay_ms: c_int);
     fn disable_timeout(id: c_int, keep_indicator: bool);
     fn geterrcode() -> c_int;
 }
 
 /// Of enum TimeoutId in utils/timeout.h, the same in PostgreSQL 15 to 18.
 const STATEMENT_TIMEOUT: c_int = 3;
+/// Where those of extensions begin.
+#[cfg(any(feature = "pg15", feature = "pg16"))]
+const USER_TIMEOUT: c_int = 12;
+#[cfg(not(any(feature = "pg15", feature = "pg16")))]
+const USER_TIMEOUT: c_int = 13;
 
 /// What pgrx leaves out of the errors that it hands on: SQLSTATEs that it has no name for, and the context. A callback at
 /// the bottom of PostgreSQL's stack of error contexts notes both for the latest error.

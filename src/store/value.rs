@@ -203,6 +203,21 @@ macro_rules! composite_types {
     )*};
 }
 
+/// An SVG document, of the domain that is named as its media type.
+pub struct Svg(pub String);
+
+// SAFETY: the domain is one of text.
+unsafe impl BoxRet for Svg {
+    unsafe fn box_into<'fcx>(self, fcinfo: &mut FcInfo<'fcx>) -> Datum<'fcx> {
+        match self.0.into_datum() {
+            // SAFETY: as above.
+            Some(datum) => unsafe { fcinfo.return_raw_datum(datum) },
+            None => fcinfo.return_null(),
+        }
+    }
+}
+
+impl_sql_translatable!(Svg, "pgflow.\"image/svg+xml\"");
 impl_sql_translatable!(Rows<ClaimedTask>, "SETOF pgflow.claimed_task");
 impl_sql_translatable!(Rows<TaskReceipt>, "SETOF pgflow.task_receipt");
 

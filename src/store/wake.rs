@@ -41,7 +41,8 @@ fn forget() {
     QUEUES.with_borrow_mut(BTreeSet::clear);
 }
 
-fn notify_waiting() {
+/// Sends what is to be sent; done by itself before the commit.
+pub(super) fn notify_waiting() {
     for queue in QUEUES.take() {
         if lock::has_waiting_worker(&queue) {
             notify(&queue);

@@ -41,6 +41,7 @@ class Session:
 
     def __init__(self, cluster, database):
         self.number = 0
+        self.heard = []
         self.psql = subprocess.Popen(
             [cluster.folder + "/bin/psql", "-XqAt", "-F", FIELD, "-R", RECORD, "-P", "null=" + NULL, "-v", "VERBOSITY=verbose"],
             env={**os.environ, "PGHOST": cluster.folder, "PGPORT": "5432", "PGUSER": "postgres", "PGDATABASE": database},
@@ -63,10 +64,16 @@ class Session:
             if not line:
                 raise Lost(text)
             text += line
-        text = text[:-len(end)]
+        text = self.without_notifications(text[:-len(end)])
         if re.search(r"^(ERROR|FATAL|PANIC):  ", text, re.M):
             raise SqlError(text)
         return [[None if value == NULL else value for value in row.split(FIELD)] for row in text.rstrip("\n").split(RECORD) if text]
+
+    def without_notifications(self, text):
+        """Keeps the payloads of notifications, which psql prints behind results, in `heard`."""
+        notification = r'Asynchronous notification "\w+" with payload "(.*)" received from server process with PID \d+\.\n'
+        self.heard += re.findall(notification, text)
+        return re.sub(notification, "", text)
 
     def rows(self, text):
         self.send(text)

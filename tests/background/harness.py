@@ -22,7 +22,7 @@ def shared():
     """The server that preloads the library, which the tests leave as they found it."""
     if "cluster" not in _shared:
         _shared["cluster"] = Cluster(
-            PG_CONFIG, "shared_preload_libraries=pgflow", "max_worker_processes=40", "max_connections=50",
+            PG_CONFIG, "shared_preload_libraries=pgflow", "max_worker_processes=40", "max_connections=50", "max_prepared_transactions=5",
             "log_line_prefix='%m [%p] %q%a@%d '", "pgflow.http_allowed_hosts='127.0.0.1'", "pgflow.http_max_requests_per_host=200",
             "pgflow.http_max_response='1MB'")
     return _shared["cluster"]

@@ -5,7 +5,7 @@ import hmac
 import time
 
 import endpoint
-from harness import eventually, step, test
+from harness import Database, eventually, step, test
 
 
 def http_flow(db, slug, path, **fields):
@@ -48,6 +48,83 @@ def two_secrets_make_two_right_signatures(db):
     right = ["v1," + base64.b64encode(hmac.digest(base64.b64decode(secret[6:]), text, hashlib.sha256)).decode() for secret in secrets]
     assert request.headers["webhook-signature"].split() == right
     assert abs(time.time() - int(request.headers["webhook-timestamp"])) < 60
+
+
+#: What Supabase Vault has, as far as anybody else sees it: a view of an owner of its own, who alone may call what decrypts.
+VAULT = """
+create role vault_admin;
+create schema vault authorization vault_admin;
+set role vault_admin;
+create table vault.secrets (id uuid primary key default gen_random_uuid(), name text unique, description text not null default '', secret text not null,
+                            key_id uuid, nonce bytea, created_at timestamptz not null default now(), updated_at timestamptz not null default now());
+create table vault.seen (who name, path text);
+create function vault._crypto_aead_det_decrypt(message bytea) returns bytea language plpgsql volatile as $$
+begin
+  insert into vault.seen values (current_user, current_setting('search_path'));
+  perform set_config('search_path', 'elsewhere', false);
+  return message;
+end $$;
+revoke all on function vault._crypto_aead_det_decrypt from public;
+create view vault.decrypted_secrets as
+  select s.id, s.name, s.description, s.secret,
+         convert_from(vault._crypto_aead_det_decrypt(decode(s.secret, 'base64')), 'utf8') as decrypted_secret,
+         s.key_id, s.nonce, s.created_at, s.updated_at
+  from vault.secrets s;
+reset role
+"""
+
+
+def keys_of(request, secrets):
+    """Which of the secrets a request is signed with."""
+    text = f"{request.headers['webhook-id']}.{request.headers['webhook-timestamp']}.".encode() + request.body
+    signatures = {"v1," + base64.b64encode(hmac.digest(base64.b64decode(secret[6:]), text, hashlib.sha256)).decode(): secret for secret in secrets}
+    return [signatures.get(one) for one in request.headers.get("webhook-signature", "").split()]
+
+
+@test
+def secrets_may_be_in_vault(db):
+    own, general, new, plain = ("whsec_" + base64.b64encode(bytes([n]) * 24).decode() for n in range(3, 7))
+    other = Database.create(db.cluster, "vaulted")
+    eventually(lambda: len(other.workers()) == 3, "they are there", within=5)
+    for slug in ("signs", "others"):
+        http_flow(other, slug, "/echo")
+
+    def keys(slug):
+        run = other.run(slug)
+        other.completes(run)
+        return keys_of(endpoint.server().of(run)[0], [own, general, new, plain])
+
+    def put(name, secret):
+        other.rows(f"""insert into vault.secrets (name, secret) values ('{name}', encode('{secret}', 'base64'))
+                       on conflict (name) do update set secret = excluded.secret""")
+
+    other.rows(VAULT)
+    put("pgflow_http", general)
+    # Anybody can make a schema of that name: it is not Vault's.
+    assert keys("signs") == []
+    other.rows("""set allow_system_table_mods = on;
+                  insert into pg_extension (oid, extname, extowner, extnamespace, extrelocatable, extversion)
+                    select 987655, 'supabase_vault', nspowner, oid, false, '0' from pg_namespace where nspname = 'vault';
+                  reset allow_system_table_mods;
+                  alter extension supabase_vault add view vault.decrypted_secrets""")
+    assert keys("signs") == keys("others") == [general]
+    put("pgflow_http_signs", f"{own} {new}")
+    assert (keys("signs"), keys("others")) == ([own, new], [general])
+    # What is in the table comes first, of the flow and of all flows.
+    other.rows(f"select pgflow.set_http_secrets(array['{plain}'])")
+    assert (keys("signs"), keys("others")) == ([own, new], [plain])
+    other.rows(f"select pgflow.set_http_secrets(array['{plain}'], 'signs')")
+    assert keys("signs") == [plain]
+    # It is read by its owner, and what that leaves behind does not stay.
+    assert other.rows("select distinct who, path from vault.seen") == [["vault_admin", "pg_catalog, pg_temp"]]
+    # A secret that is none fails requests, and says so.
+    put("pgflow_http_signs", "hunter2")
+    other.rows("select pgflow.set_http_secrets('{}', 'signs')")
+    other.flow("signs", step("s", "http", endpoint.server().url("/echo"), max_attempts=1))
+    message = other.fails(other.run("signs"))
+    assert "a secret of flow" in message and "hunter2" not in message, message
+    other.close()
+    db.rows("drop database vaulted; drop role vault_admin")
 
 
 @test

@@ -70,6 +70,81 @@ def a_slow_deferred_trigger_is_cancelled_too(db):
 
 
 @test
+def a_handler_that_traps_its_cancellation_is_ended(db):
+    # Trapped once it may still come to an end; trapped for ever it is ended with its process.
+    db.sql_flow("tidies_up", "begin perform pg_sleep(20); exception when query_canceled then return '\"late\"'; end; return '1';", timeout=1)
+    assert db.completes(db.run("tidies_up")) == "late"
+    db.sql_flow("stubborn", LEDGER + """loop
+        begin perform pg_sleep(20); exception when query_canceled then null; end; end loop; return '1';""", timeout=1, max_attempts=2)
+    before = db.workers("sql")
+    begun = time.monotonic()
+    run = db.run("stubborn", {"name": "stubborn"})
+    assert db.ended(run, 20) == "failed"
+    assert 2 * (1 + 3) <= time.monotonic() - begun < 15, time.monotonic() - begun
+    assert db.attempts(run) == ["expired", "expired"]
+    assert db.ledger("stubborn") == []
+    eventually(lambda: len(db.workers("sql")) == 2 and set(db.workers("sql")) != set(before), "both workers are there", within=4)
+    db.sql_flow("brief", "perform pg_sleep(0.6); return '1';", timeout=1, max_attempts=1)
+    assert db.completes(db.run("brief")) == 1
+
+
+@test
+def the_commit_of_a_step_waits_for_its_standby(db):
+    # The step's timeout is for the handler and its triggers: a commit that was cut short would count before it is safe.
+    db.sql_flow("safe", LEDGER + "return '1';", timeout=1)
+    start = db.cluster.log_size()
+    db.rows("set synchronous_commit = local")
+    try:
+        db.cluster.configure(synchronous_standby_names="nobody")
+        time.sleep(0.3)
+        run = db.run("safe", {"name": "safe"})
+        eventually(lambda: db.rows("select 1 from pg_stat_activity where query like 'step s of flow safe,%' and wait_event = 'SyncRep'"), "it waits")
+        time.sleep(2)
+        assert db.rows("select 1 from pg_stat_activity where query like 'step s of flow safe,%' and wait_event = 'SyncRep'")
+        assert "canceling wait for synchronous replication" not in db.cluster.log(start)
+        assert db.ledger("safe") == []
+    finally:
+        # What waits for a standby cannot wait for itself to be told that there is none.
+        session = db.cluster.session()
+        session.rows("set synchronous_commit = local")
+        session.rows("alter system reset synchronous_standby_names")
+        session.rows("select pg_reload_conf()")
+        session.close()
+        db.rows("reset synchronous_commit")
+    assert db.completes(run) == 1
+    assert db.ledger("safe") == [1]
+
+
+@test
+def a_batch_that_turns_slow_is_shared(db):
+    # Quick ones first, so that many are claimed at once; then those that take long, which both workers do.
+    db.handler("turns", "if (i->>'index')::int >= 200 then perform pg_sleep(0.2); end if; return i->'item';")
+    db.flow("turns", step("m", "sql", "app.turns", step_type="map", timeout=5))
+    begun = time.monotonic()
+    run = db.run("turns", list(range(224)))
+    assert db.completes(run, 15) == list(range(224))
+    assert time.monotonic() - begun < 24 * 0.2 * 0.8, time.monotonic() - begun
+    assert db.attempts(run) == ["completed"] * 224
+
+
+@test
+def a_table_may_change_under_a_handler(db):
+    db.sql_flow("rebuilt", LEDGER + "perform pg_sleep(1); return '1';")
+    runs = [db.run("rebuilt", {"name": f"rebuilt {n}"}) for n in range(2)]
+    eventually(lambda: all(db.attempts(run) == ["started"] for run in runs), "both are at it")
+    db.rows("""alter table pgflow.step_tasks add column extra int; alter table pgflow.live_tasks add column extra text default 'x';
+               create index extra on pgflow.runs (run_id, status)""")
+    runs.append(db.run("rebuilt", {"name": "rebuilt 2"}))
+    for run in runs:
+        db.completes(run)
+        assert db.attempts(run) == ["completed"]
+    db.rows("alter table pgflow.step_tasks drop column extra; alter table pgflow.live_tasks drop column extra; drop index pgflow.extra")
+    runs.append(db.run("rebuilt", {"name": "rebuilt 3"}))
+    db.completes(runs[-1])
+    assert db.ledger("rebuilt %") == [1] * 4
+
+
+@test
 def a_timeout_does_not_reach_the_next_handler(db):
     db.sql_flow("brief", "perform pg_sleep(0.6); return '1';", timeout=1, max_attempts=1)
     runs = [db.run("brief") for _ in range(4)]

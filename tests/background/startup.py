@@ -76,6 +76,76 @@ def as_many_workers_as_the_settings_say(db):
 
 
 @test
+def workers_that_are_too_many_finish_their_tasks(db):
+    db.sql_flow("unhurried", "insert into app.ledger values ('unhurried'); perform pg_sleep(2); return '1';", max_attempts=2)
+    runs = [db.run("unhurried") for _ in range(2)]
+    eventually(lambda: all(db.attempts(run) == ["started"] for run in runs), "both are at it")
+    before = db.workers("sql")
+    try:
+        db.cluster.configure(pgflow_workers_per_database=0)
+        for run in runs:
+            db.completes(run)
+        eventually(lambda: db.workers("sql") == [], "then they end", within=2)
+        runs.append(db.run("unhurried"))
+        time.sleep(1)
+        assert db.attempts(runs[-1]) == ["queued"]
+        # Wanted again before they have ended, they stay.
+        db.cluster.configure(pgflow_workers_per_database=2)
+        eventually(lambda: db.attempts(runs[-1]) == ["started"], "one is at it", within=3)
+        during = eventually(lambda: len(db.workers("sql")) == 2 and db.workers("sql"), "both are back", within=3)
+        assert not set(before) & set(during)
+        runs.append(db.run("unhurried"))
+        eventually(lambda: db.attempts(runs[-1]) == ["started"], "both are at it")
+        db.cluster.configure(pgflow_workers_per_database=0)
+        time.sleep(0.3)
+        db.cluster.configure(pgflow_workers_per_database=2)
+        for run in runs:
+            db.completes(run)
+            assert db.attempts(run) == ["completed"], db.attempts(run)
+        assert db.workers("sql") == during
+    finally:
+        db.cluster.configure(pgflow_workers_per_database=None)
+
+
+@test
+def a_role_cannot_keep_main_out(db):
+    # By an advisory lock, which everybody may take who may connect, of any key and in either form.
+    key = int(db.one("select pgflow_locks.queue_key('')"))
+    other = Database.create(db.cluster, "kept")
+    eventually(lambda: len(other.workers()) == 3, "they are there", within=5)
+    held = other.rows("select objsubid, mode from pg_locks where locktype = 'advisory' and database = (select oid from pg_database where datname = 'kept')")
+    assert held == [["3", "ExclusiveLock"]], held
+    high, low = (n - (1 << 32) if n >= 1 << 31 else n for n in (key >> 32 & 0xffffffff, key & 0xffffffff))
+    other.rows(f"set role alice; select pg_advisory_lock({key}), pg_advisory_lock({high}, {low}); reset role")
+    before = other.workers()
+    other.rows("select pg_terminate_backend(pid) from pg_stat_activity where datname = 'kept' and application_name = 'pgflow main'")
+    eventually(lambda: other.has_others(before), "they are others", within=15)
+    does_tasks(other)
+    other.close()
+    db.rows("drop database kept")
+
+
+@test
+def settings_of_the_database_do_not_reach_workers(db):
+    other = Database.create(db.cluster, "odd")
+    eventually(lambda: len(other.workers()) == 3, "they are there", within=5)
+    for setting in ("default_transaction_isolation = 'serializable'", "default_transaction_read_only = on", "statement_timeout = '10ms'",
+                    "lock_timeout = '1ms'", "search_path = app", "default_transaction_deferrable = on"):
+        other.rows(f"alter database odd set {setting}")
+    # Not those that run, and not those that begin.
+    body = "perform pg_sleep(0.1); return to_jsonb(array[current_setting('transaction_isolation'), current_setting('search_path'), current_setting('lock_timeout')]);"
+    other.sql_flow("plain", body)
+    expected = ["read committed", "pg_catalog, pg_temp", "0"]
+    assert other.completes(other.run("plain")) == expected
+    before = other.workers()
+    other.rows("select pg_terminate_backend(pid) from pg_stat_activity where datname = 'odd' and application_name = 'pgflow main'")
+    eventually(lambda: other.has_others(before), "they are others", within=15)
+    assert other.completes(other.run("plain")) == expected
+    other.close()
+    db.rows("drop database odd")
+
+
+@test
 def only_in_the_databases_that_the_settings_name(db):
     try:
         db.cluster.configure(pgflow_worker_databases="second, elsewhere")
@@ -136,7 +206,7 @@ def a_database_with_workers_can_be_renamed_and_dropped(db):
 def a_refused_drop_leaves_the_workers(db):
     db.session.refuses("drop database work", "55006")
     # Who does not own it is refused before anything is ended.
-    main = db.workers("main")
+    main = eventually(lambda: len(db.workers()) == 3 and db.workers("main"), "they are there", within=8)
     other = db.cluster.session()
     other.rows("set role alice")
     other.refuses("drop database work", "42501")
@@ -168,7 +238,12 @@ def the_extension_can_be_dropped_and_made_again(db):
     assert time.monotonic() - begun < 1
     other.rows("create extension pgflow; select pgflow.grant_access('alice', 'author')")
     does_tasks(other)
+    # It waits for what is under way, which counts.
+    other.sql_flow("last", "insert into app.ledger values ('last'); perform pg_sleep(1.5); return '1';")
+    run = other.run("last")
+    eventually(lambda: other.attempts(run) == ["started"], "it is at it")
     other.rows("drop extension pgflow")
+    assert other.ledger("last") == [1]
     eventually(lambda: count(db, "other") == 0, "they are gone", within=12)
     log = db.cluster.log()
     assert "panicked" not in log and "TRAP" not in log

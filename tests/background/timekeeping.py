@@ -2,6 +2,7 @@
 import statistics
 import time
 
+import endpoint
 from harness import eventually, step, test
 
 #: What an idle machine keeps is 0.1 s; tests share theirs.
@@ -60,6 +61,19 @@ def a_delayed_run_starts_on_time(db):
 
 
 @test
+def a_delayed_run_starts_on_time_beside_many_tasks(db):
+    db.handler("crowd", "insert into app.ledger values ('crowd'); return '1';")
+    db.flow("crowd", step("m", "sql", "app.crowd", step_type="map"))
+    crowd = db.one("select pgflow.run_flow('crowd', (select jsonb_agg(n) from generate_series(1, 100000) n))")
+    eventually(lambda: int(db.one("select count(*) from app.ledger where task = 'crowd'")) > 500, "they are at it", within=20)
+    runs = staggered(lambda: db.one("select pgflow.run_flow('starts_later', start_at => clock_timestamp() + interval '1 s')"))
+    found = delays(db, runs, "r.start_at")
+    assert db.status(crowd) == "started"
+    db.rows(f"select pgflow.cancel_run('{crowd}')")
+    are_on_time(found)
+
+
+@test
 def a_retry_is_made_on_time(db):
     # The delay has 10 % of jitter: what counts is the time that stands in the queue.
     db.rows("create sequence app.retries; grant all on app.retries to alice")
@@ -87,6 +101,20 @@ def a_wake_up_is_not_awaited_by_polling(db):
     time.sleep(2)
     found = transactions() - before
     assert found < 40, found
+
+
+@test
+def a_wake_up_that_is_lost_is_made_up_for(db):
+    # Whoever commits a prepared transaction wakes nobody.
+    db.handler("unheard", "return '1';")
+    db.flow("unheard", step("s", "sql", "app.unheard"), step("h", "http", endpoint.server().url("/echo")), step("t", "timer", start_delay=1))
+    for _ in range(2):
+        session = db.cluster.session(db.name)
+        run = session.one("begin; select pgflow.run_flow('unheard'); prepare transaction 'unheard'")
+        session.close()
+        time.sleep(0.2)
+        db.rows("commit prepared 'unheard'")
+        db.completes(run, 5 + 1.5)
 
 
 @test

@@ -19,6 +19,8 @@ SELECT * FROM pgflow.define_flow('{"flow_slug": "fan", "base_delay": 0, "max_att
   {"step_slug": "never", "deps_slugs": ["join"], "forbidden_input_pattern": {"join": {"n": 0.5}}, "when_unmet": "skip-cascade"},
   {"step_slug": "approve", "executor": "external", "deps_slugs": ["go"]}]}');
 SELECT pgflow.flow_graph('fan');
+SELECT pgflow.flow_mermaid('fan');
+SELECT pgflow.flow_svg('fan') \g /dev/null
 
 -- A map, a join, a retry, a skip, a manual and an external step.
 SELECT pgflow.run_flow('fan', '{"n": 1, "text": "it''s"}', 'once', 3, '-infinity', 'tenant') AS run \gset
@@ -45,6 +47,7 @@ SELECT step_slug, input FROM pgflow.claim_step_tasks('fan', 10);
 SELECT * FROM pgflow.complete_step_task(:'run', 'go', '"gone"');
 SELECT * FROM pgflow.complete_step(:'run', 'approve', 'true');
 SELECT pgflow.get_run(:'run');
+SELECT pgflow.run_mermaid(:'run'), pgflow.run_svg(:'run') \g /dev/null
 
 -- Failure, retry, fork, cancel, batches, versions, deletion.
 SELECT pgflow.run_flow('chain') AS run \gset

@@ -1,13 +1,9 @@
 -- Completes tasks, and the steps of those that are the only one of their step ($6).
--- Deletes the live rows that are still there ($8), updates attempts and states; the caller holds the locks of the runs
--- and of the live rows.
+-- Updates attempts and states; the caller holds the locks of the runs and has taken the live rows.
 with u as materialized (
-  select u.run_id, u.step_slug, u.task_index, u.attempt, coalesce(u.output, 'null') as output, u.is_single, u.is_live
-  from unnest($1::uuid[], $2::text[], $3::int[], $4::int[], $5::jsonb[], $6::boolean[], $8::boolean[])
-    u(run_id, step_slug, task_index, attempt, output, is_single, is_live)
-), gone as (
-  delete from pgflow.live_tasks t using u
-  where u.is_live and t.run_id = u.run_id and t.step_slug = u.step_slug and t.task_index = u.task_index
+  select u.run_id, u.step_slug, u.task_index, u.attempt, coalesce(u.output, 'null') as output, u.is_single
+  from unnest($1::uuid[], $2::text[], $3::int[], $4::int[], $5::jsonb[], $6::boolean[])
+    u(run_id, step_slug, task_index, attempt, output, is_single)
 ), history as (
   update pgflow.step_tasks h set status = 'completed', output = u.output, finished_at = $7
   from u

@@ -1,5 +1,5 @@
 -- Ends runs early: their live tasks go, what is unfinished is cancelled. Returns the runs that ended, whether each is a
--- child, and whether it had children under way.
+-- child, whether it had children under way, and what it is a run of.
 -- Updates live tasks, attempts, states and the runs, in this order; the caller holds the locks of the runs.
 with u as materialized (
   select * from unnest($1::uuid[], $2::text[]) u(run_id, error_message)
@@ -18,4 +18,5 @@ with u as materialized (
 update pgflow.runs r set status = $3, error_message = u.error_message, finished_at = $4
 from u
 where r.run_id = u.run_id and r.status in ('pending', 'started')
-returning r.run_id, r.parent_step_slug is not null, r.run_id in (select g.run_id from gone g where g.has_child)
+returning r.run_id, r.parent_step_slug is not null, r.run_id in (select g.run_id from gone g where g.has_child),
+          r.definition_id, r.flow_slug::text, r.flow_version

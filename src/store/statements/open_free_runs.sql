@@ -1,4 +1,4 @@
--- Turns pending runs to started.
+-- Turns pending runs to started, and returns those that were.
 -- Updates the runs, skipping those that someone else holds.
 with free as materialized (
   select r.run_id from pgflow.runs r
@@ -8,3 +8,4 @@ with free as materialized (
 update pgflow.runs r set status = 'started', started_at = $2
 from free f
 where r.run_id = f.run_id
+returning r.run_id

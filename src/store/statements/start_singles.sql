@@ -1,27 +1,22 @@
--- Starts single steps: an attempt and a live task each, and the states of the steps that are still pending ($16).
--- A task that is ready takes its turn after the last task of its run ($10), not before the head of its queue (searched from $18 on), and behind
--- the tasks that its run starts with it ($17).
--- Inserts attempts and live tasks, updates states; the caller holds the locks of the runs or has just made them.
+-- Queues the tasks of single steps: an attempt and a live task each.
+-- A task that is ready takes its turn after the last task of its run ($10), not before the head of its queue, and behind
+-- the tasks that its run starts with it ($16). The queues are in $18 to $21, the head of each is searched from $21 on, and $17 says which one
+-- a task that is ready belongs to.
+-- Inserts attempts and live tasks; the caller holds the locks of the runs or has just made them.
 with u as materialized (
   select * from unnest($1::uuid[], $2::text[], $3::text[], $4::int[], $5::bigint[], $6::int[], $7::text[], $8::text[],
                        $9::int[], $10::bigint[], $11::timestamptz[], $12::int[], $13::boolean[], $14::timestamptz[],
-                       $17::bigint[], $16::boolean[], $18::bigint[])
+                       $16::bigint[], $17::bigint[])
     u(run_id, step_slug, flow_slug, flow_version, definition_id, step_index, executor, queue,
-      rank, turn, ready_at, timeout, opens_run, expires_at, place, is_pending, head_from)
+      rank, turn, ready_at, timeout, opens_run, expires_at, place, lane)
 ), heads as materialized (
-  select q.queue, q.executor, q.rank,
+  select w.lane,
          coalesce((select l.turn from pgflow.live_tasks l
-                   where l.queue = q.queue and l.executor = q.executor and l.rank = q.rank and l.turn >= q.head_from
+                   where l.queue = w.queue and l.executor = w.executor::"char" and l.rank = w.rank and l.turn >= w.head_from
                      and l.status = 'ready'
                    order by l.turn limit 1),
                   (extract(epoch from $15::timestamptz) * 1000000)::bigint) as turn
-  from (select distinct u.queue, u.executor::"char", u.rank, u.head_from from u
-        where u.expires_at is null and u.ready_at <= $15) q
-), states as (
-  update pgflow.step_states s
-  set status = 'started', initial_tasks = 1, remaining_tasks = 1, started_at = $15
-  from u
-  where u.is_pending and s.run_id = u.run_id and s.step_slug = u.step_slug and s.status = 'pending'
+  from unnest($18::text[], $19::text[], $20::int[], $21::bigint[]) with ordinality w(queue, executor, rank, head_from, lane)
 ), history as (
   insert into pgflow.step_tasks
     (run_id, step_slug, task_index, attempt, flow_slug, status, queued_at, started_at)
@@ -39,4 +34,4 @@ select u.run_id, u.step_slug, 0, 1, 1,
        greatest(u.turn, h.turn) + u.place,
        u.ready_at, u.step_index, u.opens_run, u.timeout, u.definition_id, u.flow_slug, u.flow_version, u.expires_at
 from u
-left join heads h on h.queue = u.queue and h.executor = u.executor::"char" and h.rank = u.rank
+left join heads h on h.lane = u.lane

@@ -12,7 +12,7 @@ cross join lateral (
     select not s.is_counted and exists (
       select from pgflow.live_tasks t
       where t.run_id = u.run_id and t.step_slug = u.step_slug and t.task_index >= s.initial_tasks - 100
-        and t.lease_expires_at is null
+        and t.task_index < s.initial_tasks and t.lease_expires_at is null
       offset 0)
     from pgflow.step_states s
     where s.run_id = u.run_id and s.step_slug = u.step_slug), false) as has_waiting

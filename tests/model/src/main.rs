@@ -109,6 +109,7 @@ fn test(options: &Options) -> Result<Totals, postgres::Error> {
     let begun = Instant::now();
     let tag = format!("{:06x}", rand::random_range(0..1 << 24));
     let mut client = calls::connect("model test")?;
+    client.batch_execute(include_str!("../sql/realtime.sql"))?;
     let mut sessions =
         (0..options.sessions).map(|id| Session::connect(id, options.seed)).collect::<Result<Vec<_>, _>>()?;
     let mut totals = Totals::default();
@@ -165,6 +166,7 @@ fn round(
             lock(&dag.problems).push(format!("defining the flow: {fault}\n  definition: {document}"));
             continue;
         }
+        client.execute("select pgflow.set_realtime($1)", &[&dag.flow.slug])?;
         let plans: Vec<usize> = (0..dag.plans.len()).collect();
         // run_flows has no start_at: only plans without one go into one call.
         let together = dag.seed % 2 == 0 && dag.plans.iter().all(|p| p.start_in_ms.is_none());
@@ -190,9 +192,15 @@ fn round(
             differences.push((run, got));
         }
     }
+    let mut problems: Vec<(Option<Uuid>, String)> = Vec::new();
     for row in client.query("select run_id, problem from pgflow.check_integrity()", &[])? {
-        let id: Option<Uuid> = row.try_get(0)?;
         let problem = format!("check_integrity: {}", row.try_get::<_, String>(1)?);
+        problems.push((row.try_get(0)?, problem));
+    }
+    for row in client.query(include_str!("../sql/told.sql"), &[])? {
+        problems.push((row.try_get(0)?, row.try_get(1)?));
+    }
+    for (id, problem) in problems {
         match differences.iter().find(|(run, _)| Some(run.id) == id) {
             Some((run, _)) => lock(&run.problems).push(problem),
             None => round.problem(format!("{problem} (run {id:?})")),
@@ -206,6 +214,7 @@ fn round(
         for dag in dags {
             client.execute("select pgflow.delete_flow($1, true)", &[&dag.flow.slug])?;
         }
+        client.batch_execute("truncate realtime.told")?;
     }
     Ok(())
 }

@@ -240,3 +240,17 @@ select status from t.run(:'child');
 
 select count(*) from pgflow.errands;
 select * from pgflow.check_integrity();
+
+-- Too deep a nesting is no reason to try again: otherwise each of these runs would start three.
+call t.flow('recursion_retried', '[{"step_slug": "f", "executor": "flow", "target": "recursion_retried"}]', '{"base_delay": 0}');
+set pgflow.max_flow_depth = 3;
+select pgflow.run_flow('recursion_retried') as run \gset
+call t.upkeep_until_idle();
+select path, status, error_message from t.family(:'run');
+-- Nor is a flow that does not exist, further down; a failure of any other kind is.
+call t.flow('lost', '[{"step_slug": "f", "executor": "flow", "target": "nowhere"}]', '{"base_delay": 0}');
+call t.flow('over_lost', '[{"step_slug": "g", "executor": "flow", "target": "lost"}]', '{"base_delay": 0}');
+select pgflow.run_flow('over_lost') as run \gset
+call t.upkeep_until_idle();
+select path, status, error_message from t.family(:'run');
+reset pgflow.max_flow_depth;
