@@ -9,6 +9,7 @@ use std::ffi::c_int;
 use pgrx::pg_sys;
 
 use super::changes::Message;
+use super::pinned::Pinned;
 use super::role::Rights;
 use super::subtransaction;
 
@@ -76,28 +77,18 @@ unsafe fn owner_of_schema(schema: pg_sys::Oid) -> Option<pg_sys::Oid> {
 /// undone.
 pub fn send(sender: &Sender, messages: &[Message]) -> Result<(), String> {
     let sent = subtransaction::shield(|| {
-        // SAFETY: an error ends the subtransaction, and the settings with it; the rights come back when they are dropped.
-        unsafe {
-            let level = pg_sys::NewGUCNestLevel();
-            pg_sys::set_config_option(
-                c"search_path".as_ptr(),
-                c"pg_catalog, pg_temp".as_ptr(),
-                pg_sys::GucContext::PGC_USERSET,
-                pg_sys::GucSource::PGC_S_SESSION,
-                pg_sys::GucAction::GUC_ACTION_SAVE,
-                true,
-                0,
-                false,
-            );
-            let rights = Rights::take(
-                sender.owner,
-                pg_sys::SECURITY_LOCAL_USERID_CHANGE | pg_sys::SECURITY_RESTRICTED_OPERATION,
-            );
-            call_for_each(sender.function, messages);
-            drop(rights);
-            pg_sys::AtEOXact_GUC(false, level);
-            pg_sys::CommandCounterIncrement();
-        }
+        let pinned = Pinned::settings();
+        let rights = Rights::take(
+            sender.owner,
+            pg_sys::SECURITY_LOCAL_USERID_CHANGE | pg_sys::SECURITY_RESTRICTED_OPERATION,
+        );
+        // SAFETY: the function is what `sender` has found. An error ends the subtransaction, and the settings with it; the
+        // rights come back when they are dropped.
+        unsafe { call_for_each(sender.function, messages) };
+        drop(rights);
+        pinned.give_back();
+        // SAFETY: what follows sees what the function wrote.
+        unsafe { pg_sys::CommandCounterIncrement() };
         Ok(())
     });
     sent.map_err(|undone| undone.message)

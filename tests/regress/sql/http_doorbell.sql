@@ -195,8 +195,7 @@ select (pgflow.cancel_run(:'run')).status;
 
 -- The caller's names do not matter to it: neither its search_path nor what it has set.
 create role ring_client;
-grant usage on schema pgflow to ring_client;
-grant execute on all functions in schema pgflow to ring_client;
+select pgflow.grant_access('ring_client', 'client'), pgflow.grant_run('ring', 'ring_client') \g /dev/null
 create schema ring_evil authorization ring_client;
 set role ring_client;
 create function ring_evil.current_setting(text) returns text language plpgsql as $$ begin raise notice 'evil runs as %', current_user; return 'evil'; end $$;
@@ -252,6 +251,7 @@ reset pgflow.http_transport;
 reset pgflow.http_allowed_hosts;
 drop extension pg_net cascade;
 drop schema net cascade;
+select pgflow.revoke_access('ring_client', 'client') \g /dev/null
 drop owned by ring_client;
 drop role ring_client;
 drop function t.adopt(text), t.rings(), t.answer(uuid, jsonb);

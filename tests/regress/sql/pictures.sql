@@ -14,7 +14,9 @@ create function t.mermaid(run uuid) returns text language sql as $$
 $$;
 -- All that a picture says: titles, the description, and texts, with what XML escapes.
 create function t.said(svg text) returns setof text language sql as $$
-  select regexp_replace(regexp_replace(regexp_replace(t.plain(m[2]), '&#10;.*', '…'), '(&lt; )?[0-9.]+ (ms|s)\M', '<time>', 'g'), '\n', ' ')
+  select regexp_replace(regexp_replace(regexp_replace(regexp_replace(t.plain(m[2]), '&#10;.*', '…'), '(&lt; )?[0-9.]+ (ms|s)\M', '<time>', 'g'), '\n', ' '),
+    -- How much of an error fits into a card depends on the time above it.
+    '\[\w*…', '[3…')
   from regexp_matches(svg, '<(title|text|desc)[^>]*>([^<]*)<', 'g') m
 $$;
 

@@ -32,7 +32,7 @@ create function rest.query(function text, body json) returns text language sql a
     'nullif(current_setting(''response.headers'', true), '''') AS response_headers, '
     'nullif(current_setting(''response.status'', true), '''') AS response_status, '''' AS response_inserted '
     'FROM (SELECT %I.* FROM "pgrst_source" AS %I) _postgrest_t',
-    case when is_scalar then 'pgrst_call.pgrst_scalar' else '*' end,
+    case when is_scalar then 'pgrst_call.pgrst_scalar' else 'pgrst_call.*' end,
     case count when 0 then call else format(
       '(SELECT $1::json AS json_data) pgrst_payload, LATERAL (SELECT %s FROM json_to_record(pgrst_payload.json_data) AS _(%s) LIMIT 1) pgrst_body, LATERAL %s',
       names, typed, call) end,
@@ -49,13 +49,14 @@ create function rest.status(code text, role text) returns int language sql as $$
 $$;
 
 -- A request by a token with this role and subject; the response goes to a notice, its body also to the caller.
-create procedure rest.send(method text, role text, sub text, query text, arguments json, out body jsonb) language plpgsql as $$
+create function rest.send(method text, role text, sub text, query text, arguments json) returns jsonb language plpgsql as $$
 declare
   state text;
   message text;
   detail text;
   hint text;
   skipped text;
+  body jsonb;
 begin
   perform set_config('transaction_read_only', case method when 'GET' then 'on' else 'off' end, true);
   perform set_config('search_path', '"pgflow", "public"', true), set_config('role', role, true),
@@ -63,18 +64,18 @@ begin
     set_config('request.method', method, true), set_config('request.headers', '{"accept": "*/*"}', true);
   begin
     execute query into skipped, skipped, body using arguments;
-    raise notice '200 %', t.plain(regexp_replace(body::text, '"(\w+_at)": "[^"]*"', '"\1": <time>', 'g'));
+    raise notice '200 %', t.plain(regexp_replace(regexp_replace(body::text, '"(\w+_at)": "[^"]*"', '"\1": <time>', 'g'), '"lease": \d+', '"lease": <lease>', 'g'));
   exception when others then
     get stacked diagnostics state = returned_sqlstate, message = message_text, detail = pg_exception_detail, hint = pg_exception_hint;
     raise notice '% %', rest.status(state, role), t.plain(concat_ws(' | ', state, message, nullif(detail, ''), nullif(hint, '')));
   end;
+  return body;
 end $$;
 
 -- POST and GET /rpc/function.
-create procedure rest.rpc(method text, role text, sub text, function text, arguments json, out body jsonb) language plpgsql as $$
-begin
-  call rest.send(method, role, sub, rest.query(function, arguments), arguments, body);
-end $$;
+create function rest.rpc(method text, role text, sub text, function text, arguments json) returns jsonb language sql as $$
+  select rest.send(method, role, sub, rest.query(function, arguments), arguments)
+$$;
 
 create role rest_authenticator noinherit;
 create role rest_anon;
@@ -94,54 +95,48 @@ select pgflow.grant_access('rest_worker', 'worker'), pgflow.grant_queue('rest', 
 set session authorization rest_authenticator;
 
 -- Nothing for who has no token.
-call rest.rpc('POST', 'rest_anon', null, 'run_flow', '{"flow_slug": "rest"}') \gset
-call rest.rpc('GET', 'rest_anon', null, 'flow_graph', '{"flow_slug": "rest"}') \gset
+select rest.rpc('POST', 'rest_anon', null, 'run_flow', '{"flow_slug": "rest"}') as body \gset
+select rest.rpc('GET', 'rest_anon', null, 'flow_graph', '{"flow_slug": "rest"}') as body \gset
 
 -- A browser starts a run: the id, alone. Arguments that are not given have their defaults; null is no default.
-call rest.rpc('POST', 'rest_user', 'ann', 'run_flow', '{"flow_slug": "rest", "payload": {"topic": "locks"}, "idempotency_key": "k"}') \gset
+select rest.rpc('POST', 'rest_user', 'ann', 'run_flow', '{"flow_slug": "rest", "payload": {"topic": "locks"}, "idempotency_key": "k"}') as body \gset
 select :'body'::jsonb ->> 0 as run \gset
-call rest.rpc('POST', 'rest_user', 'ann', 'run_flow', '{"flow_slug": "rest", "payload": {}, "idempotency_key": "k"}') \gset
+select rest.rpc('POST', 'rest_user', 'ann', 'run_flow', '{"flow_slug": "rest", "payload": {}, "idempotency_key": "k"}') as body \gset
 select :'body'::jsonb ->> 0 = :'run' as is_the_first_run;
-call rest.rpc('POST', 'rest_user', 'ann', 'run_flow', '{"flow_slug": "rest", "payload": null}') \gset
-call rest.rpc('POST', 'rest_user', 'ann', 'run_flow', '{"flow_slug": "rest", "start_at": "2100-01-01T00:00:00Z", "priority": 5, "key": "tenant"}') \gset
-call rest.rpc('POST', 'rest_user', 'ann', 'run_flows', '{"flow_slug": "rest", "payloads": [{"n": 1}, [2]]}') \gset
-call rest.rpc('POST', 'rest_user', 'ann', 'run_flow', '{"flow_slug": "none"}') \gset
-call rest.rpc('POST', 'rest_user', 'ann', 'run_flow', '{"flow_slug": "no slug!"}') \gset
+select rest.rpc('POST', 'rest_user', 'ann', 'run_flow', '{"flow_slug": "rest", "payload": null}') as body \gset
+select rest.rpc('POST', 'rest_user', 'ann', 'run_flow', '{"flow_slug": "rest", "start_at": "2100-01-01T00:00:00Z", "priority": 5, "key": "tenant"}') as body \gset
+select rest.rpc('POST', 'rest_user', 'ann', 'run_flows', '{"flow_slug": "rest", "payloads": [{"n": 1}, [2]]}') as body \gset
+select rest.rpc('POST', 'rest_user', 'ann', 'run_flow', '{"flow_slug": "none"}') as body \gset
+select rest.rpc('POST', 'rest_user', 'ann', 'run_flow', '{"flow_slug": "no slug!"}') as body \gset
 -- A writer by GET is refused, a reader is not.
-call rest.rpc('GET', 'rest_user', 'ann', 'run_flow', '{"flow_slug": "rest"}') \gset
-call rest.rpc('GET', 'rest_user', 'ann', 'flow_graph', '{"flow_slug": "rest"}') \gset
+select rest.rpc('GET', 'rest_user', 'ann', 'run_flow', '{"flow_slug": "rest"}') as body \gset
+select rest.rpc('GET', 'rest_user', 'ann', 'flow_graph', '{"flow_slug": "rest"}') as body \gset
 select json_build_object('run_id', :'run') as run_id \gset
-call rest.rpc('GET', 'rest_user', 'ann', 'get_run', :'run_id') \gset
+select rest.rpc('GET', 'rest_user', 'ann', 'get_run', :'run_id') as body \gset
 -- Another user of the same role does not see it.
-call rest.rpc('GET', 'rest_user', 'bob', 'get_run', :'run_id') \gset
-call rest.rpc('POST', 'rest_user', 'bob', 'cancel_run', :'run_id') \gset
-call rest.rpc('POST', 'rest_user', 'ann', 'claim_step_tasks', '{"queue": "rest"}') \gset
+select rest.rpc('GET', 'rest_user', 'bob', 'get_run', :'run_id') as body \gset
+select rest.rpc('POST', 'rest_user', 'bob', 'cancel_run', :'run_id') as body \gset
+select rest.rpc('POST', 'rest_user', 'ann', 'claim_step_tasks', '{"queue": "rest"}') as body \gset
 
 -- A worker claims, settles, and claims no more than there is.
-call rest.rpc('POST', 'rest_worker', null, 'claim_step_tasks', '{"queue": "elsewhere"}') \gset
-call rest.send('POST', 'rest_worker', null, replace(rest.query('claim_step_tasks', '{"queue": "rest", "max_tasks": 1}'),
-  'FROM (SELECT claim_step_tasks.*', 'FROM (SELECT claim_step_tasks.run_id, claim_step_tasks.flow_slug, claim_step_tasks.step_slug, claim_step_tasks.task_index, claim_step_tasks.attempt, claim_step_tasks.input'),
-  '{"queue": "rest", "max_tasks": 1}') \gset
-call rest.rpc('POST', 'rest_worker', null, 'complete_step_task', json_build_object('run_id', :'run', 'step_slug', 'fetch', 'output', '[1, 2]'::json)) \gset
-reset session authorization;
-select json_build_object('run_id', :'run', 'step_slug', 'fetch', 'output', '[1, 2]'::json, 'lease', lease) as arguments from pgflow.live_tasks where run_id = :'run' \gset
-set session authorization rest_authenticator;
-call rest.rpc('POST', 'rest_worker', null, 'complete_step_task', :'arguments') \gset
-call rest.rpc('POST', 'rest_worker', null, 'complete_step_task', :'arguments') \gset
-call rest.rpc('POST', 'rest_worker', null, 'settle_and_claim', '{"results": [], "queue": "rest", "max_tasks": 0}') \gset
-call rest.rpc('POST', 'rest_worker', null, 'settle_step_tasks', '{"results": [{"run_id": 5}]}') \gset
-reset session authorization;
-select jsonb_agg(jsonb_build_object('run_id', run_id, 'step_slug', step_slug, 'task_index', task_index, 'lease', lease, 'output', input -> 'item')) as results
-from pgflow.claim_step_tasks('rest') where run_id = :'run' \gset
-select json_build_object('results', :'results'::json) as arguments \gset
-set session authorization rest_authenticator;
-call rest.rpc('POST', 'rest_worker', null, 'settle_step_tasks', :'arguments') \gset
+select rest.rpc('POST', 'rest_worker', null, 'claim_step_tasks', '{"queue": "elsewhere"}') as body \gset
+select rest.rpc('POST', 'rest_worker', null, 'claim_step_tasks', '{"queue": "rest", "max_tasks": 1}') as claimed \gset
+select rest.rpc('POST', 'rest_worker', null, 'complete_step_task', json_build_object('run_id', :'run', 'step_slug', 'fetch', 'output', '[1, 2]'::json)) as body \gset
+select json_build_object('run_id', :'run', 'step_slug', 'fetch', 'output', '[1, 2]'::json, 'lease', :'claimed'::jsonb #> '{0,lease}') as arguments \gset
+select rest.rpc('POST', 'rest_worker', null, 'complete_step_task', :'arguments') as body \gset
+select rest.rpc('POST', 'rest_worker', null, 'complete_step_task', :'arguments') as body \gset
+select rest.rpc('POST', 'rest_worker', null, 'settle_and_claim', '{"results": [], "queue": "rest", "max_tasks": 0}') as body \gset
+select rest.rpc('POST', 'rest_worker', null, 'settle_step_tasks', '{"results": [{"run_id": 5}]}') as body \gset
+select rest.rpc('POST', 'rest_worker', null, 'settle_and_claim', '{"results": [], "queue": "rest", "worker_id": "edge"}') as claimed \gset
+select json_build_object('results', jsonb_agg(task - '{input,attempt,flow_slug,lease_expires_at}'::text[] || jsonb_build_object('output', task -> 'input' -> 'item'))) as arguments
+from jsonb_array_elements(:'claimed') task where task ->> 'step_slug' = 'each' \gset
+select rest.rpc('POST', 'rest_worker', null, 'settle_step_tasks', :'arguments') as body \gset
 
 -- The user approves; who may not is told so.
 select json_build_object('run_id', :'run', 'step_slug', 'approve', 'output', 'yes') as arguments \gset
-call rest.rpc('POST', 'rest_worker', null, 'complete_step', :'arguments') \gset
-call rest.rpc('POST', 'rest_user', 'bob', 'complete_step', :'arguments') \gset
-call rest.rpc('POST', 'rest_user', 'ann', 'complete_step', :'arguments') \gset
+select rest.rpc('POST', 'rest_worker', null, 'complete_step', :'arguments') as body \gset
+select rest.rpc('POST', 'rest_user', 'bob', 'complete_step', :'arguments') as body \gset
+select rest.rpc('POST', 'rest_user', 'ann', 'complete_step', :'arguments') as body \gset
 
 -- GET /runs?select=status,step_states(step_slug,status,step_tasks(task_index,status)), as PostgREST embeds by functions of rows.
 select $$WITH pgrst_source AS (
@@ -160,18 +155,19 @@ select $$WITH pgrst_source AS (
   WHERE "pgflow"."runs"."idempotency_key" = 'k')
 SELECT null::bigint AS total_result_set, pg_catalog.count(_postgrest_t) AS page_total, coalesce(json_agg(_postgrest_t), '[]') AS body
 FROM (SELECT * FROM pgrst_source) _postgrest_t$$ as query \gset
-call rest.send('GET', 'rest_user', 'ann', :'query', null) \gset
-call rest.send('GET', 'rest_user', 'bob', :'query', null) \gset
-call rest.send('GET', 'rest_anon', null, :'query', null) \gset
+select rest.send('GET', 'rest_user', 'ann', :'query', null) as body \gset
+select rest.send('GET', 'rest_user', 'bob', :'query', null) as body \gset
+select rest.send('GET', 'rest_anon', null, :'query', null) as body \gset
 
 -- Claims count only where a gateway made them.
 reset session authorization;
 delete from pgflow.gateway_roles;
 set session authorization rest_authenticator;
-call rest.rpc('GET', 'rest_user', 'ann', 'get_run', :'run_id') \gset
+select rest.rpc('GET', 'rest_user', 'ann', 'get_run', :'run_id') as body \gset
 reset session authorization;
 
 select pgflow.delete_flow('rest', true);
 select pgflow.revoke_access('rest_user', 'client'), pgflow.revoke_access('rest_worker', 'worker');
+set client_min_messages = warning;
 drop schema rest cascade;
 drop role rest_authenticator, rest_anon, rest_user, rest_worker;

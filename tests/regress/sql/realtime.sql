@@ -206,7 +206,7 @@ begin
   if event = 'run:started' then
     return;
   end if;
-  raise exception 'realtime is down' using errcode = '40001';
+  raise exception 'realtime is down' using errcode = case when event = 'step:b:completed' then '40001' else 'P0001' end;
 end $$;
 select pgflow.run_flow('rt') as run \gset
 select step_slug from t.claim('rt');

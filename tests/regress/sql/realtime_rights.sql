@@ -2,8 +2,10 @@
 create role rt_author;
 create role rt_planter;
 create role rt_sender;
-grant usage on schema pgflow, t to rt_author, rt_planter, rt_sender;
-grant execute on all functions in schema pgflow to rt_author, rt_planter, rt_sender;
+grant usage on schema t to rt_author, rt_planter;
+select pgflow.grant_access(role, capability) from (values ('rt_author'), ('rt_planter')) r(role), (values ('author'), ('client')) c(capability);
+grant execute on function pgflow.publish to rt_planter;
+grant usage on schema pgflow to rt_sender;
 select format('grant create on database %I to rt_planter', current_database()) \gexec
 
 -- Whose flow it is, says whether it is published.
@@ -141,7 +143,8 @@ select relname, relreplident from pg_class where oid in ('pgflow.runs'::regclass
 drop publication rt_super, rt_own, rt_all, "rt odd"";--";
 
 select pgflow.delete_flow('rt_own', true);
-revoke all on all functions in schema pgflow from rt_author, rt_planter, rt_sender;
+select pgflow.revoke_access(role, capability) from (values ('rt_author'), ('rt_planter')) r(role), (values ('author'), ('client')) c(capability);
+revoke all on function pgflow.publish from rt_planter;
 revoke all on schema pgflow, t from rt_author, rt_planter, rt_sender;
 select format('revoke all on database %I from rt_planter', current_database()) \gexec
 drop role rt_author, rt_planter, rt_sender;
