@@ -55,6 +55,7 @@ fn set_realtime(
 #[search_path(pg_catalog, pg_temp)]
 fn publish(publication: Option<&str>, with_tasks: default!(Option<bool>, false)) {
     enter(|session| {
+        rights::may_operate(session)?;
         let with_tasks = required("with_tasks", with_tasks)?;
         realtime::publish(session, required("publication", publication)?, with_tasks)
     })

@@ -4,7 +4,6 @@ create role rt_planter;
 create role rt_sender;
 grant usage on schema t to rt_author, rt_planter;
 select pgflow.grant_access(role, capability) from (values ('rt_author'), ('rt_planter')) r(role), (values ('author'), ('client')) c(capability);
-grant execute on function pgflow.publish to rt_planter;
 grant usage on schema pgflow to rt_sender;
 select format('grant create on database %I to rt_planter', current_database()) \gexec
 
@@ -117,7 +116,8 @@ drop schema realtime, auth cascade;
 drop function public.may_watch;
 drop role rt_authenticated;
 
--- A publication: who owns it, and was granted the function, may have it say where runs stand.
+-- A publication: an operator who owns it may have it say where runs stand.
+select pgflow.grant_access('rt_planter', 'operator') \g /dev/null
 create publication rt_super;
 set role rt_planter;
 create publication rt_own;
@@ -144,7 +144,7 @@ drop publication rt_super, rt_own, rt_all, "rt odd"";--";
 
 select pgflow.delete_flow('rt_own', true);
 select pgflow.revoke_access(role, capability) from (values ('rt_author'), ('rt_planter')) r(role), (values ('author'), ('client')) c(capability);
-revoke all on function pgflow.publish from rt_planter;
+select pgflow.revoke_access('rt_planter', 'operator') \g /dev/null
 revoke all on schema pgflow, t from rt_author, rt_planter, rt_sender;
 select format('revoke all on database %I from rt_planter', current_database()) \gexec
 drop role rt_author, rt_planter, rt_sender;
