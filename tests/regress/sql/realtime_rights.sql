@@ -111,7 +111,7 @@ reset rt.sub;
 select set_config('realtime.topic', 'pgflow:run:' || :'mine', false) \g /dev/null
 select * from realtime.messages;
 reset role;
-set client_min_messages = warning;
+set client_min_messages = error;
 drop schema realtime, auth cascade;
 drop function public.may_watch;
 drop role rt_authenticated;
