@@ -217,7 +217,8 @@ impl<'s> Walk<'s> {
         let reports = ENDED_CHILDREN.query(&[&ids], |row| {
             let child: RunId = row.get(1)?;
             let status: String = row.get(6)?;
-            let for_good = children.get(&child).copied().unwrap_or_default();
+            // It may have completed all the same, because a step that failed for good was skipped.
+            let for_good = status == "failed" && children.get(&child).copied().unwrap_or_default();
             Ok(Report {
                 child: Some(Ended { child, for_good }),
                 settlement: Settlement {

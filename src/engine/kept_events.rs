@@ -41,18 +41,18 @@ pub fn look<'a>(
 ) -> Result<Vec<Option<Kept>>> {
     let waits: Vec<_> = waits.collect();
     let mut kept: Vec<Option<Kept>> = waits.iter().map(|_| None).collect();
-    for (no, found) in look_beyond(session, &waits, &[])? {
+    for (no, found) in look_beyond(session, &waits, &Refused::default())? {
         kept[no] = Some(found);
     }
     for (no, kept) in kept.iter_mut().enumerate() {
         let (definition, step) = step_of(no);
-        let mut refused = Vec::new();
+        let mut refused = Refused::default();
         while let Some(found) = kept
             && !found
                 .sender
                 .may_complete(definition, step, &waits[no].creator)?
         {
-            refused.push(found.id);
+            refused.add(&found.sender);
             *kept = (look_beyond(session, &waits[no..=no], &refused)?)
                 .pop()
                 .map(|(_, next)| next);
@@ -61,8 +61,27 @@ pub fn look<'a>(
     Ok(kept)
 }
 
-/// Looks at what is committed by now, whatever the snapshot of the transaction, and passes over `refused`.
-fn look_beyond(session: &Session, waits: &[&Wait], refused: &[i64]) -> Result<Vec<(usize, Kept)>> {
+/// Senders who may not complete the step, with the users of gateways that they sent for: whatever they sent is passed
+/// over at once, however much it is.
+#[derive(Default)]
+struct Refused {
+    roles: Vec<String>,
+    subs: Vec<Option<String>>,
+}
+
+impl Refused {
+    fn add(&mut self, sender: &Completer) {
+        self.roles.push(sender.role.clone());
+        self.subs.push(sender.behalf.sub().map(str::to_owned));
+    }
+}
+
+/// Looks at what is committed by now, whatever the snapshot of the transaction, and passes over what was `refused`.
+fn look_beyond(
+    session: &Session,
+    waits: &[&Wait],
+    refused: &Refused,
+) -> Result<Vec<(usize, Kept)>> {
     if waits.is_empty() {
         return Ok(Vec::new());
     }
@@ -77,7 +96,8 @@ fn look_beyond(session: &Session, waits: &[&Wait], refused: &[i64]) -> Result<Ve
             &keys,
             &created_at,
             &horizon(session.now),
-            &refused.to_vec(),
+            &refused.roles,
+            &refused.subs,
         ],
         |row| {
             let no = usize::try_from(row.get::<i64>(1)? - 1).unwrap_or_default();
@@ -86,7 +106,7 @@ fn look_beyond(session: &Session, waits: &[&Wait], refused: &[i64]) -> Result<Ve
                 payload: row.get(3)?,
                 sender: Completer {
                     role: row.get(4)?,
-                    // Of one that came through a gateway without a user this is not known any more.
+                    // What came through a gateway without a user is not kept.
                     behalf: match row.opt(5) {
                         Some(sub) => Behalf::Sub(Some(sub)),
                         None => Behalf::Own,

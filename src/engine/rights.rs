@@ -241,9 +241,7 @@ pub fn may_read_flow(session: &Session, flow_slug: Option<&str>) -> Result<()> {
     };
     (rights.capabilities).demand(session.caller, &[Client, Author, Operator])?;
     match flow_slug {
-        Some(flow_slug) if rights.exists && !rights.may_run() => {
-            Err(Error::flow_not_found(flow_slug))
-        }
+        Some(flow_slug) if !rights.may_run() => Err(Error::flow_not_found(flow_slug)),
         _ => Ok(()),
     }
 }

@@ -21,6 +21,7 @@ use super::{MAX_RUN_LOCKS, aftermath, definitions};
 use crate::error::{Error, Result, quoted};
 use crate::model::{RunId, domain};
 use crate::store::lock::{self, Hold};
+use crate::store::role::Behalf;
 use crate::store::{Instant, Json, Session, door};
 use crate::{settings, statements};
 
@@ -57,7 +58,9 @@ pub fn send_event(session: &Session, request: &Request) -> Result<i64> {
     // The clock now: runs that were created while this call waited for locks existed when the event was taken.
     let sent_at = Instant::now();
     let is_taken = has_more || !batch.is_empty();
-    if has_more || settings::event_retention() > 0 {
+    // Whom a gateway without a user sent it for is not known later, and so neither what it may complete then.
+    let may_be_kept = sender.behalf != Behalf::Sub(None);
+    if may_be_kept && (has_more || settings::event_retention() > 0) {
         INSERT_EVENT.execute(&[
             &event_key,
             &name,

@@ -6,9 +6,8 @@ use std::ffi::c_int;
 use std::rc::Rc;
 
 use pgrx::pg_sys;
-use pgrx::pg_sys::errcodes::PgSqlErrorCode;
 
-use super::subtransaction;
+use super::subtransaction::{self, NOT_JSON};
 use crate::error::{Error, Result};
 use crate::statements;
 
@@ -181,10 +180,6 @@ impl Behalf {
 
 /// On whose behalf the session calls: that of a claim only when the role that logged in is in table `gateway_roles`.
 pub fn on_behalf() -> Result<Behalf> {
-    let malformed = [
-        PgSqlErrorCode::ERRCODE_INVALID_TEXT_REPRESENTATION,
-        PgSqlErrorCode::ERRCODE_UNTRANSLATABLE_CHARACTER,
-    ];
     let read = || {
         ON_BEHALF.read(&[], |row| {
             Ok(if row.get(1)? {
@@ -195,7 +190,7 @@ pub fn on_behalf() -> Result<Behalf> {
         })
     };
     let rows = if has_claims() {
-        subtransaction::attempt(&malformed, read)?.map_err(|reason| {
+        subtransaction::attempt(NOT_JSON, read)?.map_err(|reason| {
             Error::invalid_with_hint(
                 format!("request.jwt.claims is not JSON: {reason}"),
                 "An API gateway sets it to the claims of the request's token, or to nothing.",
@@ -204,8 +199,18 @@ pub fn on_behalf() -> Result<Behalf> {
     } else {
         read()?
     };
-    Ok(rows.into_iter().next().unwrap_or(Behalf::Own))
+    let behalf = rows.into_iter().next().unwrap_or(Behalf::Own);
+    match behalf.sub() {
+        Some(sub) if sub.len() > LONGEST_SUB => Err(Error::invalid_with_hint(
+            format!("sub claim of {} bytes is too long", sub.len()),
+            format!("It has up to {LONGEST_SUB} bytes."),
+        )),
+        _ => Ok(behalf),
+    }
 }
+
+/// Bytes of a `sub` claim: it is part of the key of an index.
+const LONGEST_SUB: usize = 1024;
 
 /// The `sub` claim of the request, if it counts.
 pub fn created_for() -> Result<Option<String>> {

@@ -254,3 +254,14 @@ select pgflow.run_flow('over_lost') as run \gset
 call t.upkeep_until_idle();
 select path, status, error_message from t.family(:'run');
 reset pgflow.max_flow_depth;
+-- A child that completes though one of its flow tasks failed for good is a child as any other: what fails then is tried again.
+call t.flow('half_lost', '[{"step_slug": "w"}, {"step_slug": "bad", "executor": "flow", "target": "nowhere", "deps_slugs": ["w"], "when_exhausted": "skip"}]',
+  '{"output_step_slug": "w"}');
+call t.flow('over_half', '[{"step_slug": "p", "executor": "flow", "target": "half_lost"},
+  {"step_slug": "q", "deps_slugs": ["p"], "required_input_pattern": {"p": "good"}, "when_unmet": "fail"}]');
+call t.flow('over_both', '[{"step_slug": "g", "executor": "flow", "target": "over_half", "base_delay": 0}]');
+select pgflow.run_flow('over_both') as run \gset
+call t.upkeep_until_idle();
+select accepted from pgflow.claim_step_tasks('half_lost') c, pgflow.complete_step_task(c.run_id, c.step_slug, '"bad"', lease => c.lease);
+call t.upkeep_until_idle();
+select attempt, status from pgflow.step_tasks where run_id = :'run' order by attempt;

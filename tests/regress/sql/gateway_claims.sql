@@ -28,6 +28,34 @@ reset role;
 reset session authorization;
 select payload, created_by, created_for from pgflow.runs where flow_slug = 'web' order by run_id;
 
+-- An event that is kept completes what its sender could complete: of a token without a user nobody could say that later, so
+-- it is not kept; and however many there are that may not, the one that may is found.
+call t.flow('web_event', '[{"step_slug": "paid", "executor": "external", "target": "paid"}]');
+select pgflow.grant_run('web_event', 'regress_web'), pgflow.grant_step('web_event', 'paid', 'regress_web');
+set session authorization regress_gateway;
+set role regress_web;
+set request.jwt.claims = '{"role": "regress_web"}';
+select pgflow.send_event('paid', '"nobody"', 'k');
+set request.jwt.claims = '{"sub": "bob"}';
+select sum(pgflow.send_event('paid', '"bob"', 'k')) from generate_series(1, 200);
+set request.jwt.claims = '{"sub": "ann"}';
+select pgflow.run_flow('web_event', key => 'k') as waits \gset
+select pgflow.get_run(:'waits') #>> '{steps,0,status}' as status;
+select pgflow.send_event('paid', '"ann"', 'k2');
+select pgflow.run_flow('web_event', key => 'k2') as finds \gset
+select pgflow.get_run(:'finds') #>> '{steps,0,output}' as output;
+-- Claims that no token has.
+set request.jwt.claims = '{"sub": 1e999999999}';
+call t.fails($$select pgflow.run_flow('web')$$);
+select set_config('request.jwt.claims', jsonb_build_object('sub', repeat('ä', 513))::text, false) \g /dev/null
+call t.fails($$select pgflow.run_flow('web')$$);
+reset request.jwt.claims;
+reset role;
+reset session authorization;
+select count(*), min(sent_for), max(sent_for) from pgflow.events where name = 'paid';
+select pgflow.delete_flow('web_event', true);
+delete from pgflow.events where name = 'paid';
+
 -- Each user sees their own; who is no user sees none.
 set session authorization regress_gateway;
 set role regress_web;
