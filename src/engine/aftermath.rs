@@ -16,8 +16,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use rand::Rng;
-
+use super::errands::{self, Errands, Kind};
 use super::receipt::{self, TaskKey};
 use super::settle::{self, Settlement, Verdict};
 use super::{LARGEST_JSON, MAX_RUN_LOCKS, advance};
@@ -25,16 +24,13 @@ use crate::error::Result;
 use crate::model::RunId;
 use crate::statements;
 use crate::store::subtransaction::{self, LOCK_NOT_AVAILABLE};
-use crate::store::{Instant, Json, Session, latch, lock};
+use crate::store::{Instant, Json, Session, lock};
 
 statements! {
     ENDED_CHILDREN = "ended_children.sql",
     ORPHANS = "orphans.sql",
     FREE_RUNS = "free_runs.sql",
     LOCK_TASKS_NOWAIT = "lock_tasks_nowait.sql",
-    TAKE_ERRANDS = "take_errands.sql",
-    INSERT_ERRANDS = "insert_errands.sql",
-    NEXT_ERRAND = "next_errand.sql",
     CHILDLESS_TASKS = "childless_tasks.sql",
 }
 
@@ -118,16 +114,13 @@ pub fn sweep(session: &Session) -> Result<Option<Instant>> {
         return Ok(Some(session.now.plus_seconds(PATIENCE)));
     }
     let mut aftermath = Aftermath::default();
-    for (run, kind) in TAKE_ERRANDS.query(&[&session.now, &MAX_ERRANDS], |row| {
-        Ok((row.get::<RunId>(1)?, row.get::<String>(2)?))
-    })? {
-        if kind == Kind::EndChildren.as_str() {
-            aftermath.children_of(run);
-        } else {
-            aftermath.ended.push(Ended {
+    for (run, kind) in errands::take(session, MAX_ERRANDS)? {
+        match kind {
+            Kind::EndChildren => aftermath.children_of(run),
+            Kind::TellParent | Kind::TellParentForGood => aftermath.ended.push(Ended {
                 child: run,
-                for_good: kind == Kind::TellParentForGood.as_str(),
-            });
+                for_good: kind == Kind::TellParentForGood,
+            }),
         }
     }
     let is_idle = aftermath.is_empty();
@@ -139,7 +132,7 @@ pub fn sweep(session: &Session) -> Result<Option<Instant>> {
         walk.go(aftermath)?;
         walk.errands.leave()?;
     }
-    let next: Option<Instant> = NEXT_ERRAND.first(&[], |row| row.get(1))?;
+    let next = errands::next()?;
     // What is due and was not taken, somebody else is doing.
     let earliest = if is_idle {
         session.now.plus_seconds(PATIENCE)
@@ -463,49 +456,4 @@ fn in_chunks(reports: Vec<Report>) -> Vec<Vec<Report>> {
         }
     }
     chunks
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Kind {
-    /// A child has ended: its parent's task is to be settled.
-    TellParent,
-    /// The same, and if it failed the task is not tried again.
-    TellParentForGood,
-    /// Children of a run are to be cancelled if no task waits for them, and its tasks failed if their children are gone.
-    EndChildren,
-}
-
-impl Kind {
-    const fn as_str(self) -> &'static str {
-        match self {
-            Self::TellParent => "tell_parent",
-            Self::TellParentForGood => "tell_parent_for_good",
-            Self::EndChildren => "end_children",
-        }
-    }
-}
-
-/// What is left for [`sweep`], each once.
-#[derive(Default)]
-struct Errands(BTreeMap<(RunId, Kind), Instant>);
-
-impl Errands {
-    fn add(&mut self, run: RunId, kind: Kind, due: Instant) {
-        let at = self.0.entry((run, kind)).or_insert(due);
-        *at = due.min(*at);
-    }
-
-    fn leave(self) -> Result<()> {
-        if self.0.is_empty() {
-            return Ok(());
-        }
-        let mut rng = rand::rng();
-        let ids: Vec<_> = self.0.keys().map(|key| key.0).collect();
-        let kinds: Vec<_> = self.0.keys().map(|key| key.1.as_str()).collect();
-        let due: Vec<_> = self.0.values().copied().collect();
-        let numbers: Vec<i64> = ids.iter().map(|_| rng.random()).collect();
-        INSERT_ERRANDS.execute(&[&ids, &numbers, &kinds, &due])?;
-        latch::set_at_commit();
-        Ok(())
-    }
 }

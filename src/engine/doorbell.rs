@@ -24,7 +24,7 @@ use super::claimed::{self, Claimed};
 use super::http_tasks::{self, Request};
 use super::settle::Verdict;
 use super::walks::Lane;
-use super::{claim, settle};
+use super::{expire, settle};
 use crate::error::{Error, Result};
 use crate::http;
 use crate::model::Executor;
@@ -118,7 +118,7 @@ fn fail(session: &Session, failures: Vec<(&Claimed, Verdict)>) -> Result<()> {
     let mut aftermath = Aftermath::default();
     for (no, (task, verdict)) in failures.into_iter().enumerate() {
         let settled = if no < MOST_FAILURES {
-            claim::settle_without_waiting(session, task.settlement(verdict), false)?
+            expire::settle_without_waiting(session, task.settlement(verdict), false)?
         } else {
             None
         };

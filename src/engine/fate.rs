@@ -5,7 +5,8 @@ use std::collections::HashSet;
 use rand::Rng;
 
 use super::advance::Advance;
-use super::settle::{Live, Settlement, Verdict};
+use super::live::Live;
+use super::settle::{Settlement, Verdict};
 use crate::error::Result;
 use crate::model::{Executor, Resort, StepType, retry};
 use crate::statements;

@@ -84,7 +84,7 @@ pub fn send_event(session: &Session, request: &Request) -> Result<i64> {
     aftermath::follow(session, advance.aftermath, &mut run_locks)?;
 
     // Last, since whoever settles one of these may wait for this call, and this call may wait for nobody then.
-    if has_more {
+    if has_more && may_be_kept {
         events::look_again(session, event_key, name, key, &runs, sent_at)?;
     }
     if !door::has_fixed_snapshot() {

@@ -13,6 +13,7 @@ use std::ffi::{CString, c_char, c_int};
 use pgrx::pg_sys;
 
 use super::changes::Call;
+use super::function;
 use super::planner::PlannerSettings;
 use super::role::Rights;
 use super::value::Instant;
@@ -85,20 +86,9 @@ pub fn has_fixed_snapshot() -> bool {
 }
 
 fn schema_owner() -> Result<pg_sys::Oid> {
-    // SAFETY: a system cache look-up; the tuple is released before the function returns.
-    unsafe {
-        let schema = pg_sys::get_namespace_oid(c"pgflow".as_ptr(), true);
-        let tuple = pg_sys::SearchSysCache1(
-            pg_sys::SysCacheIdentifier::NAMESPACEOID as c_int,
-            pg_sys::Datum::from(schema),
-        );
-        if tuple.is_null() {
-            return Err(Error::Internal("schema pgflow does not exist".into()));
-        }
-        let owner = (*pg_sys::GETSTRUCT(tuple).cast::<pg_sys::FormData_pg_namespace>()).nspowner;
-        pg_sys::ReleaseSysCache(tuple);
-        Ok(owner)
-    }
+    function::schema(c"pgflow")
+        .map(|(_, owner)| owner)
+        .ok_or_else(|| Error::Internal("schema pgflow does not exist".into()))
 }
 
 /// A connection to the server programming interface. An error ends it with the (sub)transaction.

@@ -11,6 +11,7 @@ use pgrx::datum::FromDatum;
 use pgrx::pg_sys;
 use pgrx::pg_sys::errcodes::PgSqlErrorCode;
 
+use super::function::Call;
 use super::pinned;
 use super::role::Rights;
 use super::subtransaction;
@@ -141,35 +142,18 @@ impl Drop for Session {
 /// Calls a handler with the role in force and returns its result; SQL NULL is `None`. What it sets is undone when it
 /// returns; after `timeout` seconds it is cancelled. Errors leave as PostgreSQL's own.
 pub fn call(function: Function, input: Json, timeout: i32) -> Option<Json> {
-    // SAFETY: the function takes one jsonb and returns one, see `find`; the call info is what fmgr.h asks for. An error
-    // ends the transaction, and the settings with it.
+    // For who asks: in a process without a client nothing goes by it.
+    let text = CString::new(format!("{timeout}s")).unwrap_or_default();
+    // SAFETY: the function takes one jsonb and returns one, see `find`. An error ends the transaction, and the settings
+    // with it.
     unsafe {
         let level = pg_sys::NewGUCNestLevel();
-        // For who asks: in a process without a client nothing goes by it.
-        let text = CString::new(format!("{timeout}s")).unwrap_or_default();
         pinned::set(c"statement_timeout", &text);
-        drop(text);
         transaction::set_timeout(timeout);
-        let mut info = pg_sys::FmgrInfo::default();
-        pg_sys::fmgr_info(function, &mut info);
-        let size =
-            size_of::<pg_sys::FunctionCallInfoBaseData>() + size_of::<pg_sys::NullableDatum>();
-        let call = pg_sys::palloc0(size).cast::<pg_sys::FunctionCallInfoBaseData>();
-        (*call).flinfo = &mut info;
-        (*call).fncollation = pg_sys::InvalidOid;
-        (*call).nargs = 1;
-        (*call).args.as_mut_slice(1)[0] = pg_sys::NullableDatum {
-            value: input.0,
-            isnull: false,
-        };
-        let result = match info.fn_addr {
-            Some(address) => pg_sys::ffi::pg_guard_ffi_boundary(|| address(call)),
-            None => pg_sys::Datum::null(),
-        };
-        let result = Json::from_datum(result, (*call).isnull);
+        let result = Call::of(function).with(&[input.0]);
         transaction::cancel_timeout();
         pg_sys::AtEOXact_GUC(false, level);
         pg_sys::CommandCounterIncrement();
-        result
+        result.and_then(|result| Json::from_datum(result, false))
     }
 }

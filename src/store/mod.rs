@@ -7,6 +7,7 @@ mod broadcast;
 pub mod changes;
 pub mod door;
 pub mod doorbell;
+mod function;
 pub mod grants;
 pub mod handler;
 pub mod json;
