@@ -35,7 +35,8 @@ export function parse(source) {
   }
 }
 
-const isScalar = (value) => value === null || typeof value !== 'object' || value instanceof Exact
+const isNumber = (value) => typeof value === 'number' || value instanceof Exact
+const isSmall = (value) => value === null || typeof value !== 'object' || value instanceof Exact || Object.keys(value).length === 0
 
 // The pieces of a value as [kind, text]. `room` counts down what may still be written; texts are cut before they are quoted,
 // so that a large value costs no more than what is shown of it.
@@ -59,8 +60,10 @@ function* pieces(value, indent, room) {
     for (let n = 0, sum = indent; isShort && n < length; n += 1) {
       const item = at(n)
       sum += (isArray ? 2 : keys[n].length + 6) + (typeof item === 'string' ? item.length + 2 : 6)
-      isShort = isScalar(item) && sum <= LINE
+      isShort = isSmall(item) && sum <= LINE
     }
+    // A row of numbers flows as a text does, however long it is.
+    if (isArray && value.slice(0, 20).every(isNumber)) isShort = true
     const before = (n) => (isShort ? (n ? ' ' : '') : `\n${' '.repeat(indent + 2)}`)
     yield give('', open)
     for (let n = 0; n < length; n += 1) {

@@ -79,7 +79,7 @@ function welcome(query) {
 }
 
 function showWho() {
-  const name = me ? plain(me.sub ?? me.role) : token() ? 'Token' : 'No token'
+  const name = token() ? plain(me?.sub ?? me?.role ?? 'Token') : 'No token'
   who.replaceChildren(el('bdi', {}, name))
   if (me?.operator) who.append(el('span', { class: 'badge' }, 'operator'))
   const expires = me?.expires_at ? `, until ${when(me.expires_at * 1000)}` : ''

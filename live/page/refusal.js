@@ -10,7 +10,7 @@ function meaning(error, what) {
   if (error.status === 401) {
     return token()
       ? ['This token is not accepted', 'It may have run out. Get a new one, and use it here.']
-      : ['Not signed in', 'Without a token you are nobody in particular, and nobody in particular may not see this.']
+      : ['Not signed in', 'Without a token the server does not show this.']
   }
   if (error.status === 403) {
     return ['Not allowed', 'The role of your token was not granted this. pgflow.grant_access() makes it a client or an operator.']

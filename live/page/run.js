@@ -4,7 +4,7 @@
 import { actions } from './actions.js'
 import { address } from './address.js'
 import { ask } from './api.js'
-import { pause, repeat } from './connection.js'
+import { repeat } from './connection.js'
 import { announce, arrange, attribute, el, longText, setStatus, setTime, setTook, statusBadge, text } from './dom.js'
 import { watch } from './events.js'
 import { jsonBox } from './json.js'
@@ -47,9 +47,7 @@ export function runPage(root, runId, { query, signal }) {
   const refresh = repeat(
     'run',
     async () => {
-      // The first state comes with the events; only if they take long, as behind a proxy that collects them, is it asked for.
-      if (!state) await pause(1500, signal)
-      if (signal.aborted || isRefused) return
+      if (isRefused) return
       news = []
       const fresh = await ask('rpc/get_run', { query: { run_id: runId }, signal })
       for (const message of news) apply(fresh, message)
@@ -57,6 +55,8 @@ export function runPage(root, runId, { query, signal }) {
     },
     {
       signal,
+      // The first state comes with the events, but not where a proxy collects them until there are many.
+      delay: 1500,
       every: () => (isRefused || (state && !isOpen(state.run.status)) ? Infinity : 3000),
       refused: (error) => fail(error)
     }
@@ -158,12 +158,11 @@ function build(runId, { query, signal, refresh, again }) {
     'article',
     { class: 'run' },
     el('p', { class: 'up' }, el('a', { href: address('/', query) }, '← Runs')),
-    el('header', {}, el('h1', {}, badge, slug, version), act.node),
+    el('header', {}, el('h1', {}, slug, version, badge), act.node),
     warning,
     facts,
     failure,
-    drawing.node,
-    el('div', { class: 'values' }, payload.node, output.node),
+    el('div', { class: 'look' }, drawing.node, el('div', { class: 'values' }, payload.node, output.node)),
     steps.node,
     childSection
   )

@@ -60,8 +60,10 @@ export function runList(root, { go, signal }) {
     }
     setStatus(found.badge, run.status)
     setTime(found.made, run.created_at)
-    text(found.key, run.key === null || run.key === undefined ? run.run_id : plain(run.key))
-    found.key.classList.toggle('id', run.key === null || run.key === undefined)
+    // Ids begin with the time: what tells them apart at a glance is the end.
+    const hasKey = run.key !== null && run.key !== undefined
+    text(found.key, hasKey ? plain(run.key) : `…${run.run_id.slice(-12)}`)
+    found.key.classList.toggle('id', !hasKey)
     setTook(found.took, run.started_at, run.finished_at ?? (run.status === 'started' ? null : run.started_at))
     if (!run.started_at) text(found.took, run.status === 'pending' ? 'waits' : '')
     text(found.error, run.status === 'failed' && run.error_message ? plain(run.error_message).slice(0, 200) : '')

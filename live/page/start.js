@@ -8,6 +8,10 @@ import { picture } from './picture.js'
 import { errorWords, refusal } from './refusal.js'
 import { plain } from './words.js'
 
+const EMPTY = { payload: '{}', key: '' }
+// What was written stays when another flow is chosen, or a run is looked at in between.
+let draft = EMPTY
+
 /**
  * Shows the form in `root`, for the flow `slug` if one is named. `go(path)` is called with the address of the run that was
  * started.
@@ -34,19 +38,26 @@ export async function startPage(root, slug, { query, go, signal }) {
     return
   }
 
-  const choose = el('select', { id: 'flow', onchange: () => location.assign(address(`/start/${encodeURIComponent(choose.value)}`, query)) })
+  const choose = el('select', { id: 'flow' })
+  choose.addEventListener('change', () => {
+    // Until the form of the other flow is there, nothing is started.
+    button.disabled = true
+    go(address(`/start/${encodeURIComponent(choose.value)}`, query))
+  })
   for (const flow of flows) choose.append(el('option', { value: flow.flow_slug }, plain(flow.flow_slug)))
   const isKnown = flows.some((flow) => flow.flow_slug === slug)
   const chosen = isKnown ? flows.find((flow) => flow.flow_slug === slug) : flows[0]
   choose.value = chosen.flow_slug
   const payload = el('textarea', { id: 'payload', rows: 8, spellcheck: 'false', autocapitalize: 'off', autocomplete: 'off', 'aria-describedby': 'payload-hint' })
-  payload.value = '{}'
+  payload.value = draft.payload
   const key = el('input', { id: 'key', autocomplete: 'off', spellcheck: 'false', 'aria-describedby': 'key-hint' })
+  key.value = draft.key
   const told = el('div', { class: 'told-here', role: 'alert' })
   const button = el('button', { type: 'submit', class: 'main' }, 'Start')
   // However often the button is pressed for what stands in the form, and however often the answer is lost, it is one run.
   let idempotencyKey = newKey()
   const changed = () => {
+    draft = { payload: payload.value, key: key.value }
     idempotencyKey = newKey()
     attribute(payload, 'aria-invalid', null)
     told.replaceChildren()
@@ -74,6 +85,7 @@ export async function startPage(root, slug, { query, go, signal }) {
     text(button, 'Starting…')
     try {
       const id = await ask('rpc/run_flow', { body, signal })
+      draft = EMPTY
       go(address(`/runs/${id}`, query))
       return
     } catch (error) {
@@ -94,7 +106,7 @@ export async function startPage(root, slug, { query, go, signal }) {
       up,
       el('h1', {}, 'Start a run'),
       slug && !isKnown ? el('p', { class: 'warning', role: 'alert' }, `There is no flow “${plain(slug)}”, or none that you may run.`) : null,
-      el(
+      el('div', { class: 'look' }, el(
         'form',
         { onsubmit: submit },
         el('label', { for: 'flow' }, 'Flow'),
@@ -108,8 +120,7 @@ export async function startPage(root, slug, { query, go, signal }) {
         el('p', { class: 'note', id: 'key-hint' }, 'A name of your own for the run, such as a customer or an order. May be empty.'),
         told,
         el('p', { class: 'buttons' }, button)
-      ),
-      drawing.node
+      ), drawing.node)
     )
   )
 }

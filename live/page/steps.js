@@ -64,7 +64,7 @@ export function stepTable(runId, { query, signal }) {
       el('td', { class: 'took' }, took),
       el('td', { class: 'timeline' }, bar)
     )
-    const cell = el('td', { colspan: head.length })
+    const cell = el('td', { colspan: columns })
     const more = el('tr', { class: 'details' }, cell)
     found = { line, more, badge, open, kind, error, attempts, started, took, bar, details: null, step }
     // Whatever is in the row opens it, but who selects text in it wants something else.
@@ -87,6 +87,17 @@ export function stepTable(runId, { query, signal }) {
     rows.set(step.step_slug, found)
     return found
   }
+
+  // Columns for which there is no room are hidden; the details are as wide as those that are left.
+  let columns = head.length
+  const measure = new ResizeObserver(() => {
+    const left = [...table.tHead.rows[0].cells].filter((one) => one.offsetParent !== null).length
+    if (left === 0 || left === columns) return
+    columns = left
+    for (const { more } of rows.values()) more.firstChild.colSpan = columns
+  })
+  measure.observe(node)
+  signal.addEventListener('abort', () => measure.disconnect())
 
   // Opens a step that is named in the details of another one, and goes there.
   const reveal = (slug) => {
