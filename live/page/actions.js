@@ -30,6 +30,8 @@ export function actions(runId, { done, signal }) {
   const buttons = el('div', { class: 'buttons' })
   const node = el('div', { class: 'actions' }, buttons, answer)
   let status = null
+  // What the answer is about: it is taken away when the run has gone on from there.
+  let answered = null
 
   const confirm = (act) => {
     const reason = act === CANCEL ? el('input', { id: 'reason', maxlength: 500, autocomplete: 'off' }) : null
@@ -47,6 +49,7 @@ export function actions(runId, { done, signal }) {
         // Whoever was faster has ended the run: then it is as it was.
         const isSo = act === CANCEL ? run?.status === 'cancelled' : run?.status === 'started'
         text(answer, isSo || !run?.status ? act.done : `Nothing was changed: the run is ${run.status}.`)
+        answered = run?.status ?? null
         dialog.close()
         done()
       } catch (error) {
@@ -81,6 +84,10 @@ export function actions(runId, { done, signal }) {
 
   /** Offers what goes with this status, if the token is an operator's. */
   const show = (now) => {
+    if (now && answered && status === answered && now !== answered) {
+      text(answer, '')
+      answered = null
+    }
     status = now ?? status
     const offered = []
     if (me?.operator && ['failed', 'cancelled'].includes(status)) offered.push(retry)

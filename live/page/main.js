@@ -61,7 +61,7 @@ function show() {
   attribute(document.getElementById('start-link'), 'aria-current', route.name === 'start' ? 'page' : null)
   document.title = 'pgflow'
   pane.scrollTop = 0
-  if (route.name === 'run') runPage(pane, route.run, { query: route.query, signal })
+  if (route.name === 'run') runPage(pane, route.run, { query: route.query, moved: list.refresh, signal })
   else if (route.name === 'start') {
     document.title = 'Start a run · pgflow'
     startPage(pane, route.flow, { query: route.query, go, signal })

@@ -20,12 +20,13 @@ const MOST_CHILDREN = 60
 /** Whether a run or step with this status goes on. */
 const isOpen = (status) => status === 'pending' || status === 'started'
 
-/** Shows a run in `root`. `query` are the filters of the list, for links. */
-export function runPage(root, runId, { query, signal }) {
+/** Shows a run in `root`. `query` are the filters of the list, for links; `moved()` is called when its status is another. */
+export function runPage(root, runId, { query, moved, signal }) {
   let state = null
   let page = null
   // What has been told since the state was asked for, which may not know of it.
   let news = []
+  let coming = null
 
   const show = () => {
     if (!page) {
@@ -35,12 +36,17 @@ export function runPage(root, runId, { query, signal }) {
     page.show(state)
   }
 
-  const take = (fresh) => {
-    const before = state
-    state = fresh
+  // What has been shown last, to tell what is new.
+  let shownState = null
+  const present = () => {
     show()
+    if (tellReaders(shownState, state)) moved()
+    shownState = { run: { ...state.run }, steps: state.steps.map(({ step_slug, status }) => ({ step_slug, status })) }
+  }
+  const take = (fresh) => {
+    state = fresh
+    present()
     page.warn(null)
-    tellReaders(before, state)
   }
 
   // The events tell of runs and steps, and not of tasks and attempts: so while the run goes on it is asked for anyway.
@@ -86,12 +92,14 @@ export function runPage(root, runId, { query, signal }) {
       take(data)
     } else if (event === 'change' && state) {
       news.push(data)
-      const before = { run: { ...state.run }, steps: state.steps.map((step) => ({ ...step })) }
       apply(state, data)
-      show()
-      tellReaders(before, state)
       page.redraw()
       refresh()
+      // Messages come in bunches: they are shown at once.
+      coming ??= setTimeout(() => {
+        coming = null
+        if (!signal.aborted) present()
+      }, 30)
     }
   }
   const listen = async () => {
@@ -122,9 +130,9 @@ function apply(state, message) {
   }
 }
 
-/** Has screen readers say what matters: how the run goes, and which steps fail. */
+/** Has screen readers say what matters: how the run goes, and which steps fail. Returns whether the run has another status. */
 function tellReaders(before, now) {
-  if (!before) return
+  if (!before) return false
   const said = []
   const had = new Map(before.steps.map((step) => [step.step_slug, step.status]))
   for (const step of now.steps) {
@@ -135,6 +143,7 @@ function tellReaders(before, now) {
     said.push(`The run is ${now.run.status}${took ? ` after ${took}` : ''}.`)
   }
   if (said.length) announce(said.slice(0, 4).join(' '))
+  return before.run.status !== now.run.status
 }
 
 function build(runId, { query, signal, refresh, again }) {

@@ -159,8 +159,10 @@ export function stepTable(runId, { query, signal }) {
       const to = step.finished_at ? Date.parse(step.finished_at) : end
       const left = Math.min(99.5, Math.max(0, ((from - begin) / whole) * 100))
       bar.hidden = false
-      bar.style.left = `${left.toFixed(2)}%`
-      bar.style.width = `${Math.min(100 - left, Math.max(0.5, ((to - from) / whole) * 100)).toFixed(2)}%`
+      const width = Math.min(100 - left, Math.max(0.5, ((to - from) / whole) * 100))
+      const place = [`${left.toFixed(1)}%`, `${width.toFixed(1)}%`]
+      if (bar.style.left !== place[0]) bar.style.left = place[0]
+      if (bar.style.width !== place[1]) bar.style.width = place[1]
     }
   }
 
