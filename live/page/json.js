@@ -79,8 +79,8 @@ function* pieces(value, indent, room) {
   }
 }
 
-/** The whole of a value; null if it is nested so deep that it cannot be written. */
-function written(value) {
+/** The whole of a value as text; null if it is nested so deep that it cannot be written. */
+export function written(value) {
   try {
     return seen(JSON.stringify(value, null, 2))
   } catch {

@@ -23,6 +23,8 @@ let session = new AbortController()
 let visit = new AbortController()
 let list = null
 let shownPath = null
+// Where the list was left, on a screen that has no room for it beside a run.
+let listTop = 0
 
 function begin() {
   session.abort()
@@ -45,7 +47,6 @@ function currentPath() {
 function show() {
   const route = readAddress(location.hash)
   list.show(route)
-  document.body.dataset.page = route.name
   const path = currentPath()
   if (path === shownPath) {
     // Only the filters are others. What is open stays open, and its links carry them.
@@ -58,9 +59,15 @@ function show() {
   visit.abort()
   visit = new AbortController()
   const signal = AbortSignal.any([visit.signal, session.signal])
+  const leavesList = document.body.dataset.page === 'list'
+  if (leavesList) listTop = window.scrollY
+  document.body.dataset.page = route.name
+  pane.scrollTop = 0
+  window.scrollTo(0, route.name === 'list' ? listTop : 0)
+  // What had the focus is hidden now.
+  if (listRoot.offsetParent === null && leavesList) pane.focus({ preventScroll: true })
   attribute(document.getElementById('start-link'), 'aria-current', route.name === 'start' ? 'page' : null)
   document.title = 'pgflow'
-  pane.scrollTop = 0
   if (route.name === 'run') runPage(pane, route.run, { query: route.query, moved: list.refresh, signal })
   else if (route.name === 'start') {
     document.title = 'Start a run · pgflow'

@@ -7,10 +7,11 @@ import { ask } from './api.js'
 import { repeat } from './connection.js'
 import { announce, arrange, attribute, el, longText, setStatus, setTime, setTook, statusBadge, text } from './dom.js'
 import { watch } from './events.js'
-import { jsonBox } from './json.js'
+import { jsonBox, written } from './json.js'
 import { picture } from './picture.js'
 import { refusal } from './refusal.js'
 import { onSession } from './session.js'
+import { prepare } from './start.js'
 import { stepTable } from './steps.js'
 import { between, count, number, plain } from './words.js'
 
@@ -30,7 +31,7 @@ export function runPage(root, runId, { query, moved, signal }) {
 
   const show = () => {
     if (!page) {
-      page = build(runId, { query, signal, refresh: () => refresh(), again: () => again() })
+      page = build(runId, { query, signal, refresh: () => refresh(), retry: () => again() })
       root.replaceChildren(page.node)
     }
     page.show(state)
@@ -146,11 +147,12 @@ function tellReaders(before, now) {
   return before.run.status !== now.run.status
 }
 
-function build(runId, { query, signal, refresh, again }) {
+function build(runId, { query, signal, refresh, retry }) {
   const badge = statusBadge('pending')
   const slug = el('bdi', { class: 'slug' })
   const version = el('span', { class: 'version' })
   const act = actions(runId, { done: refresh, signal })
+  const again = el('a', { class: 'again' }, 'Run again…')
   const warning = el('div', {})
   const facts = el('dl', { class: 'facts' })
   const failure = el('section', { class: 'failure', 'aria-label': 'Error', hidden: true })
@@ -167,7 +169,7 @@ function build(runId, { query, signal, refresh, again }) {
     'article',
     { class: 'run' },
     el('p', { class: 'up' }, el('a', { href: address('/', query) }, '← Runs')),
-    el('header', {}, el('h1', {}, slug, version, badge), act.node),
+    el('header', {}, el('h1', {}, slug, version, badge), el('div', { class: 'does' }, again, act.node)),
     warning,
     facts,
     failure,
@@ -234,6 +236,8 @@ function build(runId, { query, signal, refresh, again }) {
     text(version, `version ${run.flow_version}`)
     document.title = `${SIGNS[run.status] ?? ''} ${run.flow_slug} · pgflow`
     act.show(run.status)
+    attribute(again, 'href', address(`/start/${encodeURIComponent(run.flow_slug)}`, query))
+    again.onclick = () => prepare(written(run.payload), run.key)
 
     textFact('Run', run.run_id, 'id')
     textFact('Key', run.key)
@@ -272,7 +276,7 @@ function build(runId, { query, signal, refresh, again }) {
     showChildren()
   }
   const warn = (error) => {
-    if (error || warning.firstChild) warning.replaceChildren(...(error ? [refusal(error, 'run', again)] : []))
+    if (error || warning.firstChild) warning.replaceChildren(...(error ? [refusal(error, 'run', retry)] : []))
   }
   return { node, show, warn, redraw: drawing.refresh, actions: act }
 }

@@ -12,6 +12,11 @@ const EMPTY = { payload: '{}', key: '' }
 // What was written stays when another flow is chosen, or a run is looked at in between.
 let draft = EMPTY
 
+/** Has the next form begin with this payload and key. */
+export function prepare(payload, key) {
+  draft = { payload: payload ?? EMPTY.payload, key: key ?? '' }
+}
+
 /**
  * Shows the form in `root`, for the flow `slug` if one is named. `go(path)` is called with the address of the run that was
  * started.

@@ -7,6 +7,8 @@ import { count, now, number, plain } from './words.js'
 const STATUSES = ['failed', 'started', 'pending', 'completed', 'skipped', 'cancelled']
 // With fewer steps there is nothing to look for.
 const MANY = 12
+// A flow may have 20,000 steps: so many are in the table at first, and with each press of a button.
+const PAGE = 500
 
 /** The table, for a run with this id. `show(state)` fills it from what get_run returns. */
 export function stepTable(runId, { query, signal }) {
@@ -15,6 +17,7 @@ export function stepTable(runId, { query, signal }) {
   const find = el('input', { type: 'search', placeholder: 'Find a step', 'aria-label': 'Find a step', autocomplete: 'off', spellcheck: 'false' })
   const body = el('tbody', {})
   const none = el('p', { class: 'note', hidden: true }, 'No step is like that.')
+  const rest = el('button', { type: 'button', class: 'small', hidden: true, onclick: () => ((most += PAGE), place()) })
   const head = ['Step', 'Status', 'Attempts', 'Started', 'Took', 'Timeline']
   const table = el(
     'table',
@@ -22,10 +25,11 @@ export function stepTable(runId, { query, signal }) {
     el('thead', {}, el('tr', {}, ...head.map((name) => el('th', { scope: 'col', class: name.toLowerCase() }, name)))),
     body
   )
-  const node = el('section', { class: 'steps-of-run' }, el('div', { class: 'bar' }, title, chips, find), table, none)
+  const node = el('section', { class: 'steps-of-run' }, el('div', { class: 'bar' }, title, chips, find), table, none, rest)
 
   let state = null
   let only = null
+  let most = PAGE
   const rows = new Map()
   find.addEventListener('input', () => place())
   document.addEventListener('tick', () => state && !state.run.finished_at && drawTimes(), { signal })
@@ -101,13 +105,13 @@ export function stepTable(runId, { query, signal }) {
 
   // Opens a step that is named in the details of another one, and goes there.
   const reveal = (slug) => {
-    const found = rows.get(slug)
-    if (!found) return
-    if (!found.line.isConnected) {
+    if (!rows.get(slug)?.line.isConnected) {
       only = null
-      find.value = ''
+      find.value = state.steps.length > most ? slug : ''
       place()
     }
+    const found = rows.get(slug)
+    if (!found) return
     if (!found.details) found.toggle()
     found.open.focus({ preventScroll: true })
     found.line.scrollIntoView({ block: 'start', behavior: 'smooth' })
@@ -132,7 +136,9 @@ export function stepTable(runId, { query, signal }) {
     attribute(found.line, 'data-status', step.status)
     text(found.kind, kindOf(step))
     const isReady = step.status === 'pending' && step.remaining_deps === 0 && step.start_mode === 'manual'
-    const words = step.error_message ?? (isReady ? 'Waits to be started: pgflow.start_step()' : step.skip_reason?.replaceAll('_', ' '))
+    const isAsking = step.status === 'started' && step.executor === 'external'
+    const hint = isReady ? 'Waits to be started: pgflow.start_step()' : isAsking ? 'Waits for pgflow.complete_step() or its event' : null
+    const words = step.error_message ?? hint ?? step.skip_reason?.replaceAll('_', ' ')
     // One line of it; the details have the rest.
     text(found.error, words ? plain(words).slice(0, 300).replace(/\s+/g, ' ') : '')
     found.error.hidden = !words
@@ -142,6 +148,7 @@ export function stepTable(runId, { query, signal }) {
     setTime(found.started, step.started_at)
     setTook(found.took, step.started_at, step.status === 'started' ? null : (step.finished_at ?? step.started_at))
     found.details?.show(state)
+    return found
   }
 
   // The bars: from when until when a step was at work, within the time of the run.
@@ -168,16 +175,19 @@ export function stepTable(runId, { query, signal }) {
 
   const place = () => {
     const wanted = find.value.trim().toLowerCase()
+    const isWanted = (step) => (!only || step.status === only) && (!wanted || step.step_slug.toLowerCase().includes(wanted))
+    const listed = state.steps.filter(isWanted)
     const lines = []
-    for (const step of state.steps) {
-      if (only && step.status !== only) continue
-      if (wanted && !step.step_slug.toLowerCase().includes(wanted)) continue
-      const found = rows.get(step.step_slug)
+    for (const step of listed.slice(0, most)) {
+      const found = fill(step)
       lines.push(found.line)
       if (found.details) lines.push(found.more)
     }
     arrange(body, lines)
+    drawTimes()
     none.hidden = lines.length > 0 || state.steps.length === 0
+    rest.hidden = listed.length <= most
+    text(rest, `Show ${number(Math.min(PAGE, listed.length - most))} more of ${number(listed.length - most)}`)
     const shown = []
     for (const [status, { chip, label }] of chipOf) {
       const many = state.steps.filter((step) => step.status === status).length
@@ -193,9 +203,7 @@ export function stepTable(runId, { query, signal }) {
     text(title, state.steps.length === 0 ? 'No steps' : count(state.steps.length, 'step'))
     table.hidden = state.steps.length === 0
     find.hidden = state.steps.length < MANY
-    for (const step of state.steps) fill(step)
     place()
-    drawTimes()
   }
   return { node, show }
 }
