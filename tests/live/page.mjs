@@ -4,7 +4,6 @@
 //   PGFLOW_LIVE_URL         where pgflow-live serves
 //   PGFLOW_LIVE_JWT_SECRET  what it believes tokens signed with
 //   PGHOST and so on        the database behind it, as a superuser
-//   NODE_MODULES            a folder with playwright-core in it
 //   CHROMIUM                the browser, else /usr/bin/chromium
 //   SHOTS                   a folder for screenshots, if they are wanted
 //
@@ -13,10 +12,9 @@
 import { execFileSync } from 'node:child_process'
 import { createHmac } from 'node:crypto'
 import { mkdirSync } from 'node:fs'
-import { createRequire } from 'node:module'
 import path from 'node:path'
+import { chromium } from 'playwright-core'
 
-const { chromium } = createRequire(path.join(path.resolve(process.env.NODE_MODULES), 'playwright-core/'))('playwright-core')
 const url = process.env.PGFLOW_LIVE_URL.replace(/\/$/, '')
 const shots = process.env.SHOTS
 
