@@ -66,6 +66,7 @@ sql(`
     select jsonb_agg(jsonb_build_object('step_slug', 'step_' || n,
                                         'deps_slugs', case when n > 10 then jsonb_build_array('step_' || n - 10) else '[]' end))
     from generate_series(1, 300) n)));
+  select pgflow.define_flow('{"flow_slug": "page_parent", "steps": [{"step_slug": "child", "executor": "flow", "target": "page_broken"}]}');
   select pgflow.grant_run('page_digest', 'page_client'), pgflow.grant_run('page_each', 'page_client');
 `)
 
@@ -322,7 +323,29 @@ try {
     await page.keyboard.press('Escape')
   })
 
+  // Families
+  const parent = sql(`select pgflow.run_flow('page_parent')`)
+  sql('select pgflow.run_upkeep()')
+  await page.goto(`${url}/#/runs/${parent}`)
+  await check('a parent leads to its child, and the child to its parent', async () => {
+    await page.locator('.children a', { hasText: 'page_broken' }).click()
+    await says(page.locator('.run h1'), 'page_broken')
+    await page.getByRole('link', { name: `step child of ${parent}` }).click()
+    await says(page.locator('.run h1'), 'page_parent')
+  })
+
   // What clients see
+  const brief = await open(sign('page_operator', 'olga', 3), `/runs/${run}`)
+  await check('when the token runs out, it says so and leaves the run where it is', async () => {
+    await says(brief.locator('.run .refusal'), 'the token has run out')
+    await says(runStatus(brief), 'completed')
+    await brief.locator('.run .refusal').getByRole('button', { name: 'Enter a token' }).click()
+    await brief.locator('#token').fill(operator)
+    await brief.keyboard.press('Enter')
+    await says(runStatus(brief), 'completed')
+    await brief.locator('.refusal').first().waitFor({ state: 'detached' })
+  })
+  await brief.context().close()
   const visitor = await open(client, `/runs/${run}`)
   await check('without runs it says what to do', () => says(visitor.locator('.empty'), 'Start one'))
   await check('a client does not see a run of somebody else', () => says(visitor.locator('.pane .refusal'), 'No such run'))
@@ -343,7 +366,7 @@ try {
     await page.locator('.filters select').nth(0).selectOption('page_digest')
     await page.locator('.filters select').nth(1).selectOption('completed')
     await page.waitForFunction(() => document.querySelectorAll('.runs li').length === 1)
-    return page.url().includes(broken)
+    return page.url().includes(parent)
   })
   await check('older runs are a page away, and back', async () => {
     await page.locator('.filters select').nth(1).selectOption('')
