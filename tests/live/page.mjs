@@ -20,7 +20,8 @@ const shots = process.env.SHOTS
 
 /** Does SQL as a superuser, and returns what the last statement says. */
 function sql(text) {
-  return execFileSync('psql', ['-XqAt', '-v', 'ON_ERROR_STOP=1'], { input: text, encoding: 'utf8' }).trim()
+  const env = { ...process.env, PGOPTIONS: '-c client_min_messages=warning' }
+  return execFileSync('psql', ['-XqAt', '-v', 'ON_ERROR_STOP=1'], { input: text, encoding: 'utf8', env }).trim()
 }
 
 const literal = (value) => `'${String(value).replaceAll("'", "''")}'`
