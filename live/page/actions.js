@@ -12,14 +12,14 @@ const CANCEL = {
   title: 'Cancel this run?',
   advice: 'What is unfinished in it is cancelled, and so are its child runs. Results that come later are refused.',
   button: 'Cancel the run',
-  done: 'The run was cancelled.'
+  done: 'The run was cancelled.',
 }
 const RETRY = {
   name: 'retry_run',
   title: 'Retry this run?',
   advice: 'Completed and skipped steps stay. What failed or was cancelled is tried again, with all its attempts.',
   button: 'Retry the run',
-  done: 'The run was started again.'
+  done: 'The run was started again.',
 }
 
 /** The buttons, and beside them what the server said. `done()` is called when a run was changed. */
@@ -57,7 +57,7 @@ export function actions(runId, { done, signal }) {
         told.replaceChildren(
           error instanceof Lost
             ? el('p', {}, 'No answer came, so it may have been done or not. You may press again: that does no harm.')
-            : errorWords(error)
+            : errorWords(error),
         )
         done()
       }
@@ -74,8 +74,8 @@ export function actions(runId, { done, signal }) {
         reason ? el('label', { for: 'reason' }, 'Reason, if you like') : null,
         reason,
         told,
-        el('p', { class: 'buttons' }, yes, no)
-      )
+        el('p', { class: 'buttons' }, yes, no),
+      ),
     )
     text(answer, '')
     node.append(dialog)

@@ -35,7 +35,7 @@ export async function watch(runId, { heard, refused, signal }) {
       const response = await request(`runs/${encodeURIComponent(runId)}/events`, {
         accept: 'text/event-stream',
         signal: own,
-        patient: true
+        patient: true,
       })
       for await (const chunk of chunks(response.body, own)) {
         clearTimeout(timer)

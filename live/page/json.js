@@ -36,7 +36,8 @@ export function parse(source) {
 }
 
 const isNumber = (value) => typeof value === 'number' || value instanceof Exact
-const isSmall = (value) => value === null || typeof value !== 'object' || value instanceof Exact || Object.keys(value).length === 0
+const isSmall = (value) =>
+  value === null || typeof value !== 'object' || value instanceof Exact || Object.keys(value).length === 0
 
 // The pieces of a value as [kind, text]. `room` counts down what may still be written; texts are cut before they are quoted,
 // so that a large value costs no more than what is shown of it.
@@ -146,7 +147,7 @@ export function jsonBox(title, name) {
     const press = async () => {
       await navigator.clipboard.writeText(written(value) ?? '').then(
         () => text(button, 'Copied'),
-        () => text(button, 'Not allowed')
+        () => text(button, 'Not allowed'),
       )
       setTimeout(() => text(button, 'Copy'), 1500)
     }

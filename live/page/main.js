@@ -73,7 +73,15 @@ function show() {
     document.title = 'Start a run · pgflow'
     startPage(pane, route.flow, { query: route.query, go, signal })
   } else if (route.name === 'list') pane.replaceChildren(welcome(route.query))
-  else pane.replaceChildren(el('section', { class: 'refusal' }, el('h2', {}, 'No such page'), el('p', {}, el('a', { href: '#/' }, 'All runs'))))
+  else
+    pane.replaceChildren(
+      el(
+        'section',
+        { class: 'refusal' },
+        el('h2', {}, 'No such page'),
+        el('p', {}, el('a', { href: '#/' }, 'All runs')),
+      ),
+    )
 }
 
 function welcome(query) {
@@ -81,7 +89,7 @@ function welcome(query) {
     'div',
     { class: 'welcome' },
     el('p', {}, 'Choose a run to see it here as it goes on,'),
-    el('p', {}, 'or ', el('a', { href: address('/start', query) }, 'start one'), '.')
+    el('p', {}, 'or ', el('a', { href: address('/start', query) }, 'start one'), '.'),
   )
 }
 
@@ -90,8 +98,13 @@ function showWho() {
   who.replaceChildren(el('bdi', {}, name))
   if (me?.operator) who.append(el('span', { class: 'badge' }, 'operator'))
   const expires = me?.expires_at ? `, until ${when(me.expires_at * 1000)}` : ''
-  const known = me ? `The server takes you for role ${plain(me.role)}${me.sub ? `, ${plain(me.sub)}` : ''}${expires}.` : ''
-  text(document.getElementById('token-who'), known || (token() ? 'The server does not accept the token.' : 'You have no token.'))
+  const known = me
+    ? `The server takes you for role ${plain(me.role)}${me.sub ? `, ${plain(me.sub)}` : ''}${expires}.`
+    : ''
+  text(
+    document.getElementById('token-who'),
+    known || (token() ? 'The server does not accept the token.' : 'You have no token.'),
+  )
 }
 
 onSession('me', showWho)

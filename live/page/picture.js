@@ -25,7 +25,11 @@ export function picture(path, query, { name, every, signal }) {
 
   const fit = () => {
     if (!image) return
-    const scale = Math.min(1, node.parentElement.clientWidth / image.naturalWidth, (0.65 * innerHeight) / image.naturalHeight)
+    const scale = Math.min(
+      1,
+      node.parentElement.clientWidth / image.naturalWidth,
+      (0.65 * innerHeight) / image.naturalHeight,
+    )
     const isActual = actual ?? scale < SMALLEST
     frame.classList.toggle('actual', isActual)
     text(toggle, isActual ? 'Fit' : 'Actual size')

@@ -65,8 +65,8 @@ export function runPage(root, runId, { query, moved, signal }) {
       // The first state comes with the events, but not where a proxy collects them until there are many.
       delay: 1500,
       every: () => (isRefused || (state && !isOpen(state.run.status)) ? Infinity : 3000),
-      refused: (error) => fail(error)
-    }
+      refused: (error) => fail(error),
+    },
   )
 
   // What the server will not tell, it will not tell in three seconds either; what goes wrong in it may go right then.
@@ -157,12 +157,20 @@ function build(runId, { query, signal, refresh, retry }) {
   const facts = el('dl', { class: 'facts' })
   const failure = el('section', { class: 'failure', 'aria-label': 'Error', hidden: true })
   let isLive = true
-  const drawing = picture('rpc/run_svg', { run_id: runId }, { name: 'picture', every: () => (isLive ? 5000 : Infinity), signal })
+  const drawing = picture(
+    'rpc/run_svg',
+    { run_id: runId },
+    { name: 'picture', every: () => (isLive ? 5000 : Infinity), signal },
+  )
   const payload = jsonBox('Payload', () => `${runId}-payload`)
   const output = jsonBox('Output', () => `${runId}-output`)
   const steps = stepTable(runId, { query, signal })
   const childList = el('ul', { class: 'children' })
-  const allChildren = el('button', { type: 'button', class: 'small', onclick: () => ((showsAll = true), showChildren()) })
+  const allChildren = el('button', {
+    type: 'button',
+    class: 'small',
+    onclick: () => ((showsAll = true), showChildren()),
+  })
   const childTitle = el('h2', {}, 'Child runs')
   const childSection = el('section', { hidden: true }, childTitle, childList, allChildren)
   const node = el(
@@ -175,7 +183,7 @@ function build(runId, { query, signal, refresh, retry }) {
     failure,
     el('div', { class: 'look' }, drawing.node, el('div', { class: 'values' }, payload.node, output.node)),
     steps.node,
-    childSection
+    childSection,
   )
 
   // Facts stand in the order in which they are first made; those that a run has not are hidden.
@@ -211,20 +219,36 @@ function build(runId, { query, signal, refresh, retry }) {
     childSection.hidden = childCount === 0
     text(childTitle, childCount === 1 ? 'Child run' : `${number(childCount)} child runs`)
     const some = showsAll ? children : children.slice(0, MOST_CHILDREN)
-    arrange(childList, some.map((child) => {
-      let row = childRows.get(child.run_id)
-      if (!row) {
-        const mark = statusBadge(child.status)
-        const where = plain(`${child.parent_step_slug}${child.parent_task_index ? ` ${child.parent_task_index}` : ''}`)
-        const anchor = el('a', { href: address(`/runs/${child.run_id}`, query) }, mark, el('bdi', { class: 'slug' }, plain(child.flow_slug)), el('span', { class: 'of' }, `for ${where}`))
-        row = { mark, node: el('li', {}, anchor) }
-        childRows.set(child.run_id, row)
-      }
-      setStatus(row.mark, child.status)
-      return row.node
-    }))
+    arrange(
+      childList,
+      some.map((child) => {
+        let row = childRows.get(child.run_id)
+        if (!row) {
+          const mark = statusBadge(child.status)
+          const where = plain(
+            `${child.parent_step_slug}${child.parent_task_index ? ` ${child.parent_task_index}` : ''}`,
+          )
+          const anchor = el(
+            'a',
+            { href: address(`/runs/${child.run_id}`, query) },
+            mark,
+            el('bdi', { class: 'slug' }, plain(child.flow_slug)),
+            el('span', { class: 'of' }, `for ${where}`),
+          )
+          row = { mark, node: el('li', {}, anchor) }
+          childRows.set(child.run_id, row)
+        }
+        setStatus(row.mark, child.status)
+        return row.node
+      }),
+    )
     allChildren.hidden = showsAll || children.length <= MOST_CHILDREN
-    text(allChildren, childCount > children.length ? `Show the first ${number(children.length)}` : `Show all ${number(children.length)}`)
+    text(
+      allChildren,
+      childCount > children.length
+        ? `Show the first ${number(children.length)}`
+        : `Show all ${number(children.length)}`,
+    )
   }
 
   let shownError = null
@@ -254,7 +278,9 @@ function build(runId, { query, signal, refresh, retry }) {
     if (run.parent_run_id) {
       const name = run.parent_step_slug ? 'Child of' : 'Fork of'
       const index = run.parent_task_index ? ` ${run.parent_task_index}` : ''
-      const words = run.parent_step_slug ? `step ${run.parent_step_slug}${index} of ${run.parent_run_id}` : run.parent_run_id
+      const words = run.parent_step_slug
+        ? `step ${run.parent_step_slug}${index} of ${run.parent_run_id}`
+        : run.parent_run_id
       fact(name, () => link(run.parent_run_id, plain(words)))
     }
 
@@ -269,7 +295,9 @@ function build(runId, { query, signal, refresh, retry }) {
     output.show(hasOutput ? run.output : undefined, `${run.status} ${run.finished_at}`, isLive ? 'None yet' : 'None')
 
     const done = state.steps.filter((step) => step.status === 'completed').length
-    drawing.describe(`The run as a graph: ${run.status}, ${done} of ${count(state.steps.length, 'step')} completed. The table of steps says the same in words.`)
+    drawing.describe(
+      `The run as a graph: ${run.status}, ${done} of ${count(state.steps.length, 'step')} completed. The table of steps says the same in words.`,
+    )
     steps.show(state)
     children = state.children
     childCount = state.children_count

@@ -38,7 +38,11 @@ export async function startPage(root, slug, { query, go, signal }) {
       up,
       el('h1', {}, 'Start a run'),
       el('p', {}, 'There is no flow that you may run.'),
-      el('p', { class: 'note' }, 'Who may define flows makes one with pgflow.define_flow(), and lets others run it with pgflow.grant_run().')
+      el(
+        'p',
+        { class: 'note' },
+        'Who may define flows makes one with pgflow.define_flow(), and lets others run it with pgflow.grant_run().',
+      ),
     )
     return
   }
@@ -53,7 +57,14 @@ export async function startPage(root, slug, { query, go, signal }) {
   const isKnown = flows.some((flow) => flow.flow_slug === slug)
   const chosen = isKnown ? flows.find((flow) => flow.flow_slug === slug) : flows[0]
   choose.value = chosen.flow_slug
-  const payload = el('textarea', { id: 'payload', rows: 8, spellcheck: 'false', autocapitalize: 'off', autocomplete: 'off', 'aria-describedby': 'payload-hint' })
+  const payload = el('textarea', {
+    id: 'payload',
+    rows: 8,
+    spellcheck: 'false',
+    autocapitalize: 'off',
+    autocomplete: 'off',
+    'aria-describedby': 'payload-hint',
+  })
   payload.value = draft.payload
   const key = el('input', { id: 'key', autocomplete: 'off', spellcheck: 'false', 'aria-describedby': 'key-hint' })
   key.value = draft.key
@@ -102,7 +113,11 @@ export async function startPage(root, slug, { query, go, signal }) {
     text(button, 'Start')
   }
 
-  const drawing = picture('rpc/flow_svg', { flow_slug: chosen.flow_slug }, { name: 'picture', every: () => Infinity, signal })
+  const drawing = picture(
+    'rpc/flow_svg',
+    { flow_slug: chosen.flow_slug },
+    { name: 'picture', every: () => Infinity, signal },
+  )
   drawing.describe(`The steps of the flow ${chosen.flow_slug} as a graph.`)
   root.replaceChildren(
     el(
@@ -110,23 +125,34 @@ export async function startPage(root, slug, { query, go, signal }) {
       { class: 'start' },
       up,
       el('h1', {}, 'Start a run'),
-      slug && !isKnown ? el('p', { class: 'warning', role: 'alert' }, `There is no flow “${plain(slug)}”, or none that you may run.`) : null,
-      el('div', { class: 'look' }, el(
-        'form',
-        { onsubmit: submit },
-        el('label', { for: 'flow' }, 'Flow'),
-        choose,
-        chosen.description ? el('p', { class: 'note' }, plain(chosen.description)) : null,
-        el('label', { for: 'payload' }, 'Payload'),
-        payload,
-        el('p', { class: 'note', id: 'payload-hint' }, 'Any JSON; an array if the flow begins with a map.'),
-        el('label', { for: 'key' }, 'Key'),
-        key,
-        el('p', { class: 'note', id: 'key-hint' }, 'A name of your own for the run, such as a customer or an order. May be empty.'),
-        told,
-        el('p', { class: 'buttons' }, button)
-      ), drawing.node)
-    )
+      slug && !isKnown
+        ? el('p', { class: 'warning', role: 'alert' }, `There is no flow “${plain(slug)}”, or none that you may run.`)
+        : null,
+      el(
+        'div',
+        { class: 'look' },
+        el(
+          'form',
+          { onsubmit: submit },
+          el('label', { for: 'flow' }, 'Flow'),
+          choose,
+          chosen.description ? el('p', { class: 'note' }, plain(chosen.description)) : null,
+          el('label', { for: 'payload' }, 'Payload'),
+          payload,
+          el('p', { class: 'note', id: 'payload-hint' }, 'Any JSON; an array if the flow begins with a map.'),
+          el('label', { for: 'key' }, 'Key'),
+          key,
+          el(
+            'p',
+            { class: 'note', id: 'key-hint' },
+            'A name of your own for the run, such as a customer or an order. May be empty.',
+          ),
+          told,
+          el('p', { class: 'buttons' }, button),
+        ),
+        drawing.node,
+      ),
+    ),
   )
 }
 

@@ -14,7 +14,13 @@ const PAGE = 500
 export function stepTable(runId, { query, signal }) {
   const title = el('h2', {}, 'Steps')
   const chips = el('div', { class: 'chips', role: 'group', 'aria-label': 'Show steps by status' })
-  const find = el('input', { type: 'search', placeholder: 'Find a step', 'aria-label': 'Find a step', autocomplete: 'off', spellcheck: 'false' })
+  const find = el('input', {
+    type: 'search',
+    placeholder: 'Find a step',
+    'aria-label': 'Find a step',
+    autocomplete: 'off',
+    spellcheck: 'false',
+  })
   const body = el('tbody', {})
   const none = el('p', { class: 'note', hidden: true }, 'No step is like that.')
   const rest = el('button', { type: 'button', class: 'small', hidden: true, onclick: () => ((most += PAGE), place()) })
@@ -23,9 +29,16 @@ export function stepTable(runId, { query, signal }) {
     'table',
     { class: 'steps' },
     el('thead', {}, el('tr', {}, ...head.map((name) => el('th', { scope: 'col', class: name.toLowerCase() }, name)))),
-    body
+    body,
   )
-  const node = el('section', { class: 'steps-of-run' }, el('div', { class: 'bar' }, title, chips, find), table, none, rest)
+  const node = el(
+    'section',
+    { class: 'steps-of-run' },
+    el('div', { class: 'bar' }, title, chips, find),
+    table,
+    none,
+    rest,
+  )
 
   let state = null
   let only = null
@@ -41,9 +54,14 @@ export function stepTable(runId, { query, signal }) {
         only = only === status ? null : status
         place()
       }
-      const chip = el('button', { type: 'button', class: 'chip', 'data-status': status, 'aria-pressed': 'false', onclick: press }, shape(status), label)
+      const chip = el(
+        'button',
+        { type: 'button', class: 'chip', 'data-status': status, 'aria-pressed': 'false', onclick: press },
+        shape(status),
+        label,
+      )
       return [status, { chip, label }]
-    })
+    }),
   )
 
   const row = (step) => {
@@ -51,7 +69,12 @@ export function stepTable(runId, { query, signal }) {
     if (found) return found
     const badge = statusBadge(step.status)
     const arrow = shape('chevron')
-    const open = el('button', { type: 'button', class: 'open', 'aria-expanded': 'false' }, arrow, el('bdi', { class: 'slug' }, plain(step.step_slug)))
+    const open = el(
+      'button',
+      { type: 'button', class: 'open', 'aria-expanded': 'false' },
+      arrow,
+      el('bdi', { class: 'slug' }, plain(step.step_slug)),
+    )
     const kind = el('span', { class: 'kind' })
     const error = el('div', { class: 'error' })
     const attempts = el('td', { class: 'attempts' })
@@ -66,7 +89,7 @@ export function stepTable(runId, { query, signal }) {
       attempts,
       el('td', { class: 'started' }, started),
       el('td', { class: 'took' }, took),
-      el('td', { class: 'timeline' }, bar)
+      el('td', { class: 'timeline' }, bar),
     )
     const cell = el('td', { colspan: columns })
     const more = el('tr', { class: 'details' }, cell)
@@ -87,7 +110,10 @@ export function stepTable(runId, { query, signal }) {
       line.classList.toggle('is-open', Boolean(found.details))
     }
     found.toggle = toggle
-    line.addEventListener('click', (event) => (open.contains(event.target) || String(getSelection()) === '') && toggle())
+    line.addEventListener(
+      'click',
+      (event) => (open.contains(event.target) || String(getSelection()) === '') && toggle(),
+    )
     rows.set(step.step_slug, found)
     return found
   }
@@ -137,7 +163,11 @@ export function stepTable(runId, { query, signal }) {
     text(found.kind, kindOf(step))
     const isReady = step.status === 'pending' && step.remaining_deps === 0 && step.start_mode === 'manual'
     const isAsking = step.status === 'started' && step.executor === 'external'
-    const hint = isReady ? 'Waits to be started: pgflow.start_step()' : isAsking ? 'Waits for pgflow.complete_step() or its event' : null
+    const hint = isReady
+      ? 'Waits to be started: pgflow.start_step()'
+      : isAsking
+        ? 'Waits for pgflow.complete_step() or its event'
+        : null
     const words = step.error_message ?? hint ?? step.skip_reason?.replaceAll('_', ' ')
     // One line of it; the details have the rest.
     text(found.error, words ? plain(words).slice(0, 300).replace(/\s+/g, ' ') : '')
@@ -175,7 +205,8 @@ export function stepTable(runId, { query, signal }) {
 
   const place = () => {
     const wanted = find.value.trim().toLowerCase()
-    const isWanted = (step) => (!only || step.status === only) && (!wanted || step.step_slug.toLowerCase().includes(wanted))
+    const isWanted = (step) =>
+      (!only || step.status === only) && (!wanted || step.step_slug.toLowerCase().includes(wanted))
     const listed = state.steps.filter(isWanted)
     const lines = []
     for (const step of listed.slice(0, most)) {

@@ -50,16 +50,18 @@ sql(`
     end loop;
   end $$;
   select pgflow.grant_access('page_operator', 'operator'), pgflow.grant_access('page_client', 'client');
-  select pgflow.define_flow(${literal(JSON.stringify({
-    flow_slug: 'page_digest',
-    description: HOSTILE,
-    steps: [
-      { step_slug: 'fetch' },
-      { step_slug: 'summarise', deps_slugs: ['fetch'], step_type: 'map' },
-      { step_slug: 'approve', deps_slugs: ['summarise'], executor: 'external' },
-      { step_slug: 'publish', deps_slugs: ['summarise', 'approve'] }
-    ]
-  }))});
+  select pgflow.define_flow(${literal(
+    JSON.stringify({
+      flow_slug: 'page_digest',
+      description: HOSTILE,
+      steps: [
+        { step_slug: 'fetch' },
+        { step_slug: 'summarise', deps_slugs: ['fetch'], step_type: 'map' },
+        { step_slug: 'approve', deps_slugs: ['summarise'], executor: 'external' },
+        { step_slug: 'publish', deps_slugs: ['summarise', 'approve'] },
+      ],
+    }),
+  )});
   select pgflow.set_realtime('page_digest');
   select pgflow.define_flow('{"flow_slug": "page_each", "steps": [{"step_slug": "each", "step_type": "map"}]}');
   select pgflow.define_flow('{"flow_slug": "page_broken", "max_attempts": 2, "steps": [{"step_slug": "break"}, {"step_slug": "after", "deps_slugs": ["break"]}]}');
@@ -89,7 +91,9 @@ async function check(what, act) {
 
 /** Claims one task of a queue, and returns it. */
 function claim(queue, worker = 'a worker') {
-  const found = sql(`select to_json(t) from pgflow.claim_step_tasks(${literal(queue)}, 1, worker_id => ${literal(worker)}) t`)
+  const found = sql(
+    `select to_json(t) from pgflow.claim_step_tasks(${literal(queue)}, 1, worker_id => ${literal(worker)}) t`,
+  )
   if (!found) throw new Error(`nothing to claim from ${queue}`)
   return JSON.parse(found)
 }
@@ -106,7 +110,16 @@ function fail(task, message) {
 
 const browser = await chromium.launch({
   executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
-  args: ['--headless', '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync']
+  args: [
+    '--headless',
+    '--no-sandbox',
+    '--disable-gpu',
+    '--disable-quic',
+    '--no-first-run',
+    '--disable-background-networking',
+    '--disable-component-update',
+    '--disable-sync',
+  ],
 })
 
 const violations = []
@@ -117,7 +130,8 @@ async function open(token, address = '/', options = {}) {
   page.setDefaultTimeout(10_000)
   page.on('console', (message) => {
     // Refused requests are logged by the browser itself; what the page does wrong is another matter.
-    if (message.type() === 'error' && !/Failed to load resource|net::ERR/.test(message.text())) violations.push(message.text())
+    if (message.type() === 'error' && !/Failed to load resource|net::ERR/.test(message.text()))
+      violations.push(message.text())
   })
   page.on('pageerror', (error) => violations.push(String(error)))
   page.on('dialog', (dialog) => {
@@ -198,7 +212,9 @@ try {
     return (await page.locator('#payload').inputValue()) === '{"a": 1}'
   })
   await check('a run whose start was not answered is started once', async () => {
-    await page.locator('#payload').fill(JSON.stringify({ topic: HOSTILE, exact: 'N' }).replace('"N"', '12345678901234567890'))
+    await page
+      .locator('#payload')
+      .fill(JSON.stringify({ topic: HOSTILE, exact: 'N' }).replace('"N"', '12345678901234567890'))
     await page.locator('#key').fill(HOSTILE)
     await page.route('**/rpc/run_flow', async (route) => {
       await route.fetch()
@@ -219,7 +235,9 @@ try {
     await says(statusOf(page, 'fetch'), 'started')
     for (const slug of ['summarise', 'approve', 'publish']) await says(statusOf(page, slug), 'pending')
   })
-  await check('long numbers stay as they were written', () => says(page.locator('.value').first(), '12345678901234567890'))
+  await check('long numbers stay as they were written', () =>
+    says(page.locator('.value').first(), '12345678901234567890'),
+  )
   await check('the picture is there', async () => {
     await page.locator('.picture img').waitFor()
     return page.locator('.picture img').evaluate((image) => image.naturalWidth > 100 && image.src.startsWith('blob:'))
@@ -235,7 +253,11 @@ try {
       }
     }
     look()
-    new MutationObserver(look).observe(document.querySelector('.pane'), { subtree: true, childList: true, characterData: true })
+    new MutationObserver(look).observe(document.querySelector('.pane'), {
+      subtree: true,
+      childList: true,
+      characterData: true,
+    })
   })
   const delays = []
   complete(claim('page_digest'), ['vacuum', HOSTILE, 'locks'])
@@ -259,13 +281,22 @@ try {
   delays.push(await says(runStatus(page), 'completed'))
   await check('every change of every step was seen, in order, without a reload', async () => {
     const seen = await page.evaluate(() => window.seen)
-    const of = (slug) => seen.filter((one) => one.startsWith(`${slug} `)).map((one) => one.split(' ')[1]).join(' ')
+    const of = (slug) =>
+      seen
+        .filter((one) => one.startsWith(`${slug} `))
+        .map((one) => one.split(' ')[1])
+        .join(' ')
     const told = ['fetch', 'summarise', 'approve', 'publish'].map(of)
     const isSo = told[0] === 'started completed' && told.slice(1).every((one) => one === 'pending started completed')
     return isSo || told.join(' | ')
   })
-  verdict(`changes are seen at once (${delays.join(', ')} ms)`, delays.every((ms) => ms < 2000))
-  await check('the output of the run is shown', () => says(page.locator('.run .look .value').nth(1), 'https://example.com/1'))
+  verdict(
+    `changes are seen at once (${delays.join(', ')} ms)`,
+    delays.every((ms) => ms < 2000),
+  )
+  await check('the output of the run is shown', () =>
+    says(page.locator('.run .look .value').nth(1), 'https://example.com/1'),
+  )
   await check('a large output is cut, and the whole is to be had', async () => {
     const output = page.locator('tr.details .value').nth(1)
     const before = await output.locator('pre').textContent()
@@ -349,7 +380,9 @@ try {
   await brief.context().close()
   const visitor = await open(client, `/runs/${run}`)
   await check('without runs it says what to do', () => says(visitor.locator('.empty'), 'Start one'))
-  await check('a client does not see a run of somebody else', () => says(visitor.locator('.pane .refusal'), 'No such run'))
+  await check('a client does not see a run of somebody else', () =>
+    says(visitor.locator('.pane .refusal'), 'No such run'),
+  )
   await visitor.goto(`${url}/#/start/page_digest`)
   await visitor.getByRole('button', { name: 'Start', exact: true }).click()
   await visitor.waitForURL(/#\/runs\//)
@@ -390,7 +423,9 @@ try {
 
   // Large runs
   const large = sql(`select pgflow.run_flow('page_large')`)
-  sql(`select pgflow.complete_step_task(run_id, step_slug, '{"n": 1}', task_index, lease) from pgflow.claim_step_tasks('page_large', 10)`)
+  sql(
+    `select pgflow.complete_step_task(run_id, step_slug, '{"n": 1}', task_index, lease) from pgflow.claim_step_tasks('page_large', 10)`,
+  )
   await check('a run of 300 steps is there in two seconds, and its steps are found', async () => {
     const began = Date.now()
     await page.goto(`${url}/#/runs/${large}`)
@@ -407,12 +442,19 @@ try {
   await shoot(page, 'large')
 
   // A small screen
-  const phone = await open(operator, `/runs/${run}`, { viewport: { width: 360, height: 740 }, isMobile: true, hasTouch: true })
+  const phone = await open(operator, `/runs/${run}`, {
+    viewport: { width: 360, height: 740 },
+    isMobile: true,
+    hasTouch: true,
+  })
   await check('nothing is wider than a phone', async () => {
     await says(runStatus(phone), 'completed')
     await phone.locator('tr.step .open').nth(1).click()
     await phone.locator('tr.details .tries').waitFor()
-    return phone.evaluate(() => document.documentElement.scrollWidth <= window.innerWidth || `${document.documentElement.scrollWidth} pixels`)
+    return phone.evaluate(
+      () =>
+        document.documentElement.scrollWidth <= window.innerWidth || `${document.documentElement.scrollWidth} pixels`,
+    )
   })
   await shoot(phone, 'phone')
   await phone.goto(`${url}/#/`)
@@ -424,12 +466,21 @@ try {
   await page.goto(`${url}/#/runs/${encodeURIComponent(HOSTILE)}`)
   await check('an address that is none is harmless', () => says(page.locator('.pane .refusal'), 'No such run'))
   await check('hostile texts did nothing', async () => {
-    const hacked = await page.evaluate(() => window.hacked ?? document.querySelectorAll('img[src="x"], script:not([src])').length)
+    const hacked = await page.evaluate(
+      () => window.hacked ?? document.querySelectorAll('img[src="x"], script:not([src])').length,
+    )
     return hacked === 0
   })
   verdict('nothing went wrong in the page, and the policy was kept', violations.length === 0, violations.join(' | '))
 } catch (error) {
-  verdict('the checks ran to their end', false, String(error.stack ?? error).split('\n').slice(0, 3).join(' '))
+  verdict(
+    'the checks ran to their end',
+    false,
+    String(error.stack ?? error)
+      .split('\n')
+      .slice(0, 3)
+      .join(' '),
+  )
 } finally {
   await browser.close()
 }

@@ -23,7 +23,7 @@ from (
   where r.run_id = $1 and s.run_id = $1 and ($2::text[] is null or s.step_slug = any ($2))) c
 cross join lateral (
   select case when not $3 or c.status <> 'completed' or c.output is null then null
-              when pg_column_size(c.output) > 8 * $4::int::bigint then false
+              when pg_column_size(c.output) > 8 * $4::bigint then false
               else octet_length(c.output::text) <= $4 end as fits
   offset 0) o
 cross join lateral (
