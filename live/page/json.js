@@ -96,7 +96,7 @@ export function written(value) {
 export function jsonBox(title, name) {
   const heading = el('h3', {}, title)
   const buttons = el('span', { class: 'tools' })
-  const pre = el('pre', { class: 'json', tabindex: 0, 'aria-label': title })
+  const pre = el('pre', { class: 'json', tabindex: 0, role: 'group', 'aria-label': title })
   const node = el('section', { class: 'value' }, el('div', { class: 'bar' }, heading, buttons), pre)
   let shownVersion
   const show = (value, version, empty) => {
