@@ -367,7 +367,7 @@ try {
   })
 
   // What clients see
-  const brief = await open(sign('page_operator', 'olga', 3), `/runs/${run}`)
+  const brief = await open(sign('page_operator', 'olga', 5), `/runs/${run}`)
   await check('when the token runs out, it says so and leaves the run where it is', async () => {
     await says(brief.locator('.run .refusal'), 'the token has run out')
     await says(runStatus(brief), 'completed')
