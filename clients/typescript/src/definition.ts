@@ -164,10 +164,9 @@ function checkDeps(flow: AnyFlow, given: unknown, problems: string[]): string[] 
     problems.push('dependsOn: not an array of slugs');
     return [];
   }
-  const known = new Set(flow.steps.map((step) => step.slug));
   const seen = new Set<unknown>();
   for (const dep of given) {
-    if (!known.has(dep)) problems.push(`dependsOn: unknown dep ${quoted(dep)}; ${stepsOf(flow)}`);
+    if (!flow.steps.some((step) => step.slug === dep)) problems.push(`dependsOn: unknown dep ${quoted(dep)}; ${stepsOf(flow)}`);
     else if (seen.has(dep)) problems.push(`dependsOn: duplicate dep ${quoted(dep)}`);
     seen.add(dep);
   }
