@@ -269,10 +269,15 @@ function isWaiter(value: unknown): value is Waiter {
 /** How long a settling that fails is tried again. The lease is over by then, mostly. */
 const LONGEST_SETTLING_MS = 300_000;
 
+/** A connection that nobody used for so long is closed. */
+const IDLE_MS = 10_000;
+
 /** Settles tasks whose requests were answered by 202. */
 class Settler {
   readonly #options: ConnectionOptions;
   #opened: Promise<{ connection: Connection; lane: Lane }> | undefined;
+  #users = 0;
+  #idle: ReturnType<typeof setTimeout> | undefined;
 
   constructor(options: ConnectionOptions) {
     this.#options = options;
@@ -288,7 +293,7 @@ class Settler {
         return (await this.settle(ref, { status: 'completed', output: output.text })).accepted;
       },
       fail: async (error) => (await this.settle(ref, { status: 'failed', failure: readFailure(error) })).accepted,
-      extend: async (seconds) => (await (await this.#open()).connection.extend(ref, seconds)).accepted,
+      extend: async (seconds) => (await this.#use(({ connection }) => connection.extend(ref, seconds))).accepted,
     };
   }
 
@@ -301,8 +306,7 @@ class Settler {
   ): Promise<void> {
     let isLost = false;
     const timer = setInterval(() => {
-      void this.#open()
-        .then(({ connection }) => connection.extend(task, Math.max(1, Math.round(leaseMs / 1_000))))
+      void this.#use(({ connection }) => connection.extend(task, Math.max(1, Math.round(leaseMs / 1_000))))
         .then((receipt) => {
           if (receipt.accepted) return;
           isLost = true;
@@ -324,8 +328,7 @@ class Settler {
     const until = performance.now() + LONGEST_SETTLING_MS;
     for (let failures = 0; ; failures++) {
       try {
-        const { lane } = await this.#open();
-        const [receipt] = await lane.settle(`[${resultText(ref, outcome)}]`);
+        const [receipt] = await this.#use(({ lane }) => lane.settle(`[${resultText(ref, outcome)}]`));
         return receipt as Receipt;
       } catch (thrown) {
         const error = thrown as CallError;
@@ -344,13 +347,22 @@ class Settler {
   }
 
   async close(): Promise<void> {
+    clearTimeout(this.#idle);
     const opened = await this.#opened?.catch(() => undefined);
-    await opened?.lane.close();
+    this.#opened = undefined;
     await opened?.connection.close();
   }
 
-  #open(): Promise<{ connection: Connection; lane: Lane }> {
-    return (this.#opened ??= connect(this.#options, false).then((connection) => ({ connection, lane: connection.lane() })));
+  async #use<T>(work: (opened: { connection: Connection; lane: Lane }) => Promise<T>): Promise<T> {
+    this.#users++;
+    clearTimeout(this.#idle);
+    try {
+      this.#opened ??= connect(this.#options, false).then((connection) => ({ connection, lane: connection.lane() }));
+      return await work(await this.#opened);
+    } finally {
+      // A process that has nothing else to do should end.
+      if (--this.#users === 0) this.#idle = setTimeout(() => void this.close(), IDLE_MS);
+    }
   }
 }
 
