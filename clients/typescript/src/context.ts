@@ -19,4 +19,6 @@ export interface StepContext {
   signal: AbortSignal;
   /** `<run>/<step>/<index>`: the same for every attempt at this task. */
   idempotencyKey: string;
+  /** W3C Trace Context: the run is the trace, so that whatever is traced falls into one trace for the whole run. */
+  traceparent: string;
 }
