@@ -1,0 +1,226 @@
+/**
+ * What the compiler knows of a flow: the types behind `Flow.step` and `Flow.map`.
+ *
+ * `Steps` maps each slug to a `TypedStep`. Nothing here exists at run time; `definition.ts` has the same rules for
+ * programs that are not type-checked.
+ */
+import type { StepContext } from './context.js';
+import type { AnyFlow, FlowInput, FlowOutput } from './flow.js';
+import type { AsJson, FlowError, Json, JsonResult } from './json.js';
+
+/** What becomes of a step whose condition is unmet, or whose last attempt failed. */
+export type Resort = 'fail' | 'skip' | 'skip-cascade';
+
+/** Who does the tasks of a step. */
+export type Executor = 'worker' | 'sql' | 'http' | 'flow' | 'external' | 'timer';
+
+/** What the type of a flow remembers of a step. */
+export interface TypedStep<Output = unknown, Optional extends boolean = boolean, Cascades extends boolean = boolean> {
+  output: Output;
+  /** Whether it may be skipped, so that its output is missing. */
+  optional: Optional;
+  /** Whether all steps downstream of it are skipped with it. */
+  cascades: Cascades;
+}
+
+export type TypedSteps = Record<string, TypedStep>;
+
+/** Says a type where none can be inferred: `output: type<string[]>()`. Exists for the compiler alone. */
+export interface Type<T> {
+  readonly '~type'?: (value: T) => T;
+}
+
+/** The default of type parameters for which nothing was given. */
+declare const nothing: unique symbol;
+export type NotGiven = typeof nothing;
+
+/** Makes editors show the members of a type and not how it came to be. */
+export type Simplify<T> = { [K in keyof T]: T[K] } & {};
+
+type IsAny<T> = 0 extends 1 & T ? true : false;
+
+// Slugs.
+
+type Letter =
+  | 'a' | 'b' | 'c' | 'd' | 'e' | 'f' | 'g' | 'h' | 'i' | 'j' | 'k' | 'l' | 'm'
+  | 'n' | 'o' | 'p' | 'q' | 'r' | 's' | 't' | 'u' | 'v' | 'w' | 'x' | 'y' | 'z';
+type SlugHead = Letter | Uppercase<Letter> | '_';
+type SlugTail = SlugHead | '0' | '1' | '2' | '3' | '4' | '5' | '6' | '7' | '8' | '9';
+type IsSlugTail<S extends string> = S extends ''
+  ? true
+  : S extends `${infer First}${infer Rest}`
+    ? First extends SlugTail ? IsSlugTail<Rest> : false
+    : false;
+type IsSlug<S extends string> = S extends `${infer First}${infer Rest}`
+  ? First extends SlugHead ? IsSlugTail<Rest> : false
+  : false;
+
+/** `unknown` for a slug that may be a name, else the reason why not. A slug that is only known at run time is checked there. */
+export type CheckSlug<Slug extends string> = string extends Slug
+  ? unknown
+  : Slug extends 'run' | 'item'
+    ? FlowError<`"${Slug}" is reserved: it is a key of every input`>
+    : IsSlug<Slug> extends true
+      ? unknown
+      : FlowError<`"${Slug}" is not a slug: ASCII letters, digits and underscores, not beginning with a digit`>;
+
+/** The same for a slug that must be new to the flow. */
+export type CheckNewSlug<Slug extends string, Steps> = string extends Slug
+  ? unknown
+  : Slug extends keyof Steps
+    ? FlowError<`the flow has a step "${Slug}" already`>
+    : CheckSlug<Slug>;
+
+/** The slugs that a new step may depend on. */
+export type DepSlug<Steps> = [keyof Steps] extends [never]
+  ? FlowError<'the flow has no steps yet to depend on'>
+  : keyof Steps & string;
+
+// Inputs.
+
+/** The outputs of deps: those that may be skipped may be missing. */
+export type DepOutputs<Steps, Deps> = {
+  [D in keyof Steps as D extends Deps ? (Steps[D] extends { optional: true } ? never : D) : never]: OutputOf<Steps[D]>;
+} & {
+  [D in keyof Steps as D extends Deps ? (Steps[D] extends { optional: true } ? D : never) : never]?: OutputOf<Steps[D]>;
+};
+
+type OutputOf<Step> = Step extends { output: infer Output } ? Output : never;
+
+/** The input of the task of a single step. */
+export type SingleInput<Input, Steps, Deps> = Simplify<{ run: Input } & DepOutputs<Steps, Deps>>;
+
+/** The input of a task of a map. */
+export interface MapInput<Item> {
+  /** The element of the array. */
+  item: Item;
+  /** Its place, from 0. */
+  index: number;
+}
+
+/** What conditions are checked against: the run's payload for a step without deps, else the outputs of its deps. */
+export type ConditionInput<Input, Steps, Deps extends readonly unknown[]> = Deps extends readonly []
+  ? Input
+  : DepOutputs<Steps, Deps[number]>;
+
+/** What may be contained in a JSON value: objects by the keys that are named, arrays as sets, scalars as equal. */
+export type Pattern<T> = IsAny<T> extends true
+  ? any
+  : T extends readonly (infer Item)[]
+    ? readonly Pattern<Item>[]
+    : T extends object
+      ? { readonly [K in keyof T]?: Pattern<T[K]> }
+      : T;
+
+// Maps.
+
+/** What a map goes over, or why that is not known. */
+type MapSource<Input, Steps, Deps extends readonly unknown[], Over> = [Over] extends [NotGiven]
+  ? Deps extends readonly []
+    ? Input
+    : Deps extends readonly [infer Only]
+      ? Only extends keyof Steps ? OutputOf<Steps[Only]> : never
+      : number extends Deps['length']
+        ? any
+        : FlowError<'a map with several deps says with mapOver which of them it goes over'>
+  : Over extends Deps[number] & keyof Steps
+    ? OutputOf<Steps[Over]>
+    : FlowError<'mapOver is none of the deps of the step'>;
+
+/** The element of what a map goes over. */
+export type MapItem<Input, Steps, Deps extends readonly unknown[], Over> = ItemOf<MapSource<Input, Steps, Deps, Over>>;
+
+type ItemOf<Source> = IsAny<Source> extends true ? any : Source extends readonly (infer Item)[] ? Item : never;
+
+type MapFault<Source, What extends string> = IsAny<Source> extends true
+  ? unknown
+  : [Source] extends [FlowError<string>]
+    ? Source
+    : [Source] extends [readonly unknown[]]
+      ? unknown
+      : FlowError<`a map goes over an array, and ${What} is not known to be one`>;
+
+/** A root map needs an array as the input of the flow. */
+export type CheckRootMap<Input, Deps extends readonly unknown[]> = Deps extends readonly []
+  ? MapFault<Input, 'the input of the flow'>
+  : unknown;
+
+/** A map with deps needs an array from the one that it goes over. */
+export type CheckMapDeps<Input, Steps, Deps extends readonly unknown[], Over> = Deps extends readonly []
+  ? unknown
+  : MapFault<MapSource<Input, Steps, Deps, Over>, `the output of "${MapDep<Deps, Over>}"`>;
+
+type MapDep<Deps extends readonly unknown[], Over> = [Over] extends [NotGiven]
+  ? Deps extends readonly [infer Only extends string] ? Only : string
+  : Over & string;
+
+// Handlers and outputs.
+
+/** Does a task. What it returns, or what its promise resolves to, is the output. */
+export type Handler<Input, Result> = (input: Input, context: StepContext) => Result;
+
+/** What a handler's result must be: JSON, and what `output` says if that is given. */
+export type CheckResult<Result, Output, Who> = [Who] extends ['sql' | 'flow' | 'external' | 'timer']
+  ? FlowError<`a step of executor "${Who & string}" has no handler`>
+  : Result extends Promise<infer Value>
+    ? Promise<CheckValue<Value, Output>>
+    : CheckValue<Result, Output>;
+
+type CheckValue<Value, Output> = IsAny<Value> extends true
+  ? any
+  : [Output] extends [NotGiven]
+    ? Value extends undefined | void ? Value : AsJson<Value>
+    : Output;
+
+/** The output of a task: as declared, as its handler returns it, or as its executor gives it. */
+export type TaskOutput<Result, Output, Who, Target> = [Output] extends [NotGiven]
+  ? [Result] extends [NotGiven]
+    ? [Who] extends ['timer']
+      ? string
+      : Target extends AnyFlow ? FlowOutput<Target> : Json
+    : JsonResult<Awaited<Result>>
+  : Output;
+
+/** A child flow must take as its input what the step gives it. */
+export type CheckTarget<Target, TaskInput> = Target extends AnyFlow
+  ? TaskInput extends FlowInput<Target>
+    ? unknown
+    : FlowError<'the input of the child flow is not what this step gives it: { run, …deps }, or { item, index } for a map'>
+  : unknown;
+
+// Skipping.
+
+type Resorts<Required, Forbidden, Unmet, Exhausted> =
+  | ([Required] extends [NotGiven] ? ([Forbidden] extends [NotGiven] ? never : Unmet) : Unmet)
+  | Exhausted;
+
+/** Whether all downstream of the step may be skipped: by it, or with it. */
+export type Cascades<Steps, Deps extends readonly unknown[], Required, Forbidden, Unmet, Exhausted> =
+  'skip-cascade' extends Resorts<Required, Forbidden, Unmet, Exhausted>
+    ? true
+    : true extends (Deps[number] extends infer D ? (D extends keyof Steps ? (Steps[D] extends { cascades: infer C } ? C : never) : never) : never)
+      ? true
+      : false;
+
+/** Whether the step may be skipped. */
+export type Optional<Steps, Deps extends readonly unknown[], Required, Forbidden, Unmet, Exhausted> =
+  [Extract<Resorts<Required, Forbidden, Unmet, Exhausted>, 'skip' | 'skip-cascade'>] extends [never]
+    ? Cascades<Steps, Deps, Required, Forbidden, Unmet, Exhausted>
+    : true;
+
+/** `Steps` with one more. */
+export type WithStep<Steps, Slug extends string, Step extends TypedStep> = Steps & { [S in Slug]: Step };
+
+/** The output of the step, or of the leaves, that is the output of the run. */
+export type RunOutput<Steps, Used, Output> = [Output] extends [never]
+  ? [keyof Steps] extends [never]
+    ? null
+    : LeafOutputs<Steps, Exclude<keyof Steps, Used>>
+  : Output extends keyof Steps
+    ? OutputOf<Steps[Output]> | (Steps[Output] extends { optional: true } ? null : never)
+    : never;
+
+/** When all leaves are skipped there is nothing: null. */
+type LeafOutputs<Steps, Leaves extends keyof Steps> =
+  | Simplify<DepOutputs<Steps, Leaves>>
+  | (false extends (Leaves extends unknown ? (Steps[Leaves] extends { optional: true } ? true : false) : never) ? never : null);
