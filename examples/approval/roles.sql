@@ -17,8 +17,6 @@ GRANT SELECT, INSERT ON payments TO app;
 CREATE ROLE gateway LOGIN NOINHERIT;
 CREATE ROLE employee;
 CREATE ROLE manager;
-CREATE ROLE operator;
-GRANT employee, manager, operator TO gateway;
+GRANT employee, manager TO gateway;
 INSERT INTO pgflow.gateway_roles VALUES ('gateway');
-SELECT pgflow.grant_access('employee', 'client'), pgflow.grant_access('manager', 'client'),
-       pgflow.grant_access('operator', 'operator');
+SELECT pgflow.grant_access('employee', 'client'), pgflow.grant_access('manager', 'client');

@@ -30,8 +30,7 @@ ORDER BY count(*) DESC;
 \echo
 \echo 'What failed for good, and was left out:'
 \echo
-SELECT format('  page %s: %s; skipped: %s', r.parent_task_index, min(split_part(s.error_message, E'\n', 1)),
-              string_agg(s.step_slug, ', ' ORDER BY s.step_slug))
+SELECT format('  %s; skipped: %s', min(split_part(s.error_message, E'\n', 1)), string_agg(s.step_slug, ', ' ORDER BY s.step_slug))
 FROM pgflow.runs r JOIN pgflow.step_states s USING (run_id)
 WHERE r.parent_run_id = :'run_id' AND s.status = 'skipped'
-GROUP BY r.parent_task_index;
+GROUP BY r.run_id;

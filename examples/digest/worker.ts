@@ -8,12 +8,12 @@ const worker = createWorker({
   flows: [digest, page],
   concurrency: 8,
   stopOnSignals: true,
-  // A failed attempt is kept with its error. This is to see it happen.
+  // Each failed attempt is kept with its error and its stack. Here, a line says that it happened.
+  logger: false,
   hooks: {
-    onSettle(task, result) {
-      if (result.status !== 'failed') return;
-      const [message] = (result.message ?? '').split('\n');
-      console.log(`  ${task.flowSlug}.${task.stepSlug}, attempt ${task.attempt}: ${message}`);
+    onError(error, task) {
+      const where = task === undefined ? '' : `${task.flowSlug}.${task.stepSlug}, attempt ${task.attempt}: `;
+      console.log(`  ${where}${error instanceof Error ? error.message : error}`);
     },
   },
 });

@@ -9,8 +9,13 @@ const TOO_COMMON = new Set(
   while who whom whose why will with within without would you your`.split(/\s+/),
 );
 
+/** The words of a text that say something. A plural is the same word. */
 function wordsOf(text: string): string[] {
-  return (text.toLowerCase().match(/[a-z][a-z_]{2,}/g) ?? []).filter((word) => !TOO_COMMON.has(word));
+  const words = text.toLowerCase().match(/[a-z][a-z_]{2,}/g) ?? [];
+  const all = new Set(words);
+  return words
+    .map((word) => (word.endsWith('s') && all.has(word.slice(0, -1)) ? word.slice(0, -1) : word))
+    .filter((word) => !TOO_COMMON.has(word));
 }
 
 function frequencies(text: string): Map<string, number> {
