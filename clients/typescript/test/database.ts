@@ -20,7 +20,7 @@ function env(name: string): string {
   return value;
 }
 
-export async function createDatabase(label: string): Promise<TestDatabase> {
+export async function createDatabase(label: string, extension = true): Promise<TestDatabase> {
   const name = `${label}_${process.pid}`;
   const place = { host: env('PGHOST'), port: Number(env('PGPORT')), user: env('PGUSER') };
   const administer = async (sql: string) => {
@@ -35,7 +35,7 @@ export async function createDatabase(label: string): Promise<TestDatabase> {
   await administer(`CREATE DATABASE ${name}`);
   const pool = new pg.Pool({ ...place, database: name, max: 4 });
   pool.on('error', () => undefined);
-  await pool.query('CREATE EXTENSION pgflow');
+  if (extension) await pool.query('CREATE EXTENSION pgflow');
   return {
     name,
     url: `postgresql://${place.user}@/${name}?host=${encodeURIComponent(place.host)}&port=${place.port}`,
@@ -85,7 +85,7 @@ export function start(command: string, args: readonly string[], options: SpawnOp
   const sees = async (pattern: RegExp) => {
     const until = Date.now() + 30_000;
     while (!pattern.test(said.stdout + said.stderr)) {
-      if (over || Date.now() > until) throw new Error(`did not say ${pattern}, but ${said.stdout}${said.stderr}`);
+      if (over || Date.now() > until) throw new Error(`did not say ${pattern}, but ${(said.stdout + said.stderr).slice(-2_000)}`);
       await new Promise((resolve) => setTimeout(resolve, 20));
     }
   };

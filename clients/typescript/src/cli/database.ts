@@ -116,6 +116,8 @@ export function explain(error: unknown): { message: string; status: ExitStatus }
   const lines = [error.message];
   if (error.detail) lines.push(error.detail);
   if (error.hint) lines.push(error.hint);
-  if (error.code === '3F000') lines.push('There is no pgflow in this database: CREATE EXTENSION pgflow.');
+  if (/^(3F000|42P01|42883)$/.test(error.code) && error.message.includes('pgflow')) {
+    lines.push('There is no pgflow in this database, or an older one: CREATE EXTENSION pgflow, or ALTER EXTENSION pgflow UPDATE.');
+  }
   return { message: lines.join('\n'), status: Exit.no };
 }
