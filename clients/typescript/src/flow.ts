@@ -211,7 +211,7 @@ export class Flow<Input = Json, Steps extends TypedSteps = {}, Used extends stri
   >(
     options: AnyStep<Slug, Steps, Deps, Required, Forbidden, Unmet, Exhausted> & WithOutput<Declared> &
       WithExecutor<Who, Target & CheckTarget<Target, SingleInput<Input, Steps, Deps[number]>>>,
-    handler?: Handler<SingleInput<Input, Steps, Deps[number]>, Result & CheckResult<Result, Declared, Who>>,
+    handler?: Handler<SingleInput<Input, Steps, Deps[number]>, Result & CheckResult<Result, NoInfer<Declared>, Who>>,
   ): Extended<Input, Steps, Used, Output, Slug, Deps, TaskOutput<Result, Declared, Who, Target>,
     Required, Forbidden, Unmet, Exhausted> {
     return withStep(this, 'single', options, handler);
@@ -243,7 +243,7 @@ export class Flow<Input = Json, Steps extends TypedSteps = {}, Used extends stri
         /** Which of several deps it goes over; the others are only waited for. */
         readonly mapOver?: Over;
       },
-    handler?: Handler<MapInput<MapItem<Input, Steps, Deps, Over>>, Result & CheckResult<Result, Declared, Who>>,
+    handler?: Handler<MapInput<MapItem<Input, Steps, Deps, Over>>, Result & CheckResult<Result, NoInfer<Declared>, Who>>,
   ): Extended<Input, Steps, Used, Output, Slug, Deps, TaskOutput<Result, Declared, Who, Target>[],
     Required, Forbidden, Unmet, Exhausted> {
     return withStep(this, 'map', options, handler);
@@ -279,7 +279,7 @@ export class Flow<Input = Json, Steps extends TypedSteps = {}, Used extends stri
       /** A URL; that of the flow, if its executor is `http`, unless said otherwise. */
       readonly target?: string;
     },
-    handler?: Handler<SingleInput<Input, Steps, Deps[number]>, Result & CheckResult<Result, Declared, 'http'>>,
+    handler?: Handler<SingleInput<Input, Steps, Deps[number]>, Result & CheckResult<Result, NoInfer<Declared>, 'http'>>,
   ): Extended<Input, Steps, Used, Output, Slug, Deps, TaskOutput<Result, Declared, 'http', null>,
     Required, Forbidden, Unmet, Exhausted> {
     return withStep(this, 'single', { ...options, executor: 'http' }, handler);

@@ -38,6 +38,7 @@ export type NotGiven = typeof nothing;
 export type Simplify<T> = { [K in keyof T]: T[K] } & {};
 
 type IsAny<T> = 0 extends 1 & T ? true : false;
+type IsNotGiven<T> = IsAny<T> extends true ? false : [T] extends [NotGiven] ? true : false;
 
 // Slugs.
 
@@ -168,13 +169,13 @@ export type CheckResult<Result, Output, Who> = [Who] extends ['sql' | 'flow' | '
 
 type CheckValue<Value, Output> = IsAny<Value> extends true
   ? any
-  : [Output] extends [NotGiven]
+  : IsNotGiven<Output> extends true
     ? Value extends undefined | void ? Value : AsJson<Value>
     : Output;
 
 /** The output of a task: as declared, as its handler returns it, or as its executor gives it. */
-export type TaskOutput<Result, Output, Who, Target> = [Output] extends [NotGiven]
-  ? [Result] extends [NotGiven]
+export type TaskOutput<Result, Output, Who, Target> = IsNotGiven<Output> extends true
+  ? IsNotGiven<Result> extends true
     ? [Who] extends ['timer']
       ? string
       : Target extends AnyFlow ? FlowOutput<Target> : Json

@@ -22,7 +22,10 @@ export interface FlowError<Message extends string> {
  * `T` where it is JSON, and `FlowError` in the places where it is not. A type is JSON exactly if it is assignable to
  * this. Interfaces count, properties that may be missing or `undefined` are left out by JSON and count too.
  */
-export type AsJson<T> = T extends null | boolean | number | string
+export type AsJson<T> = [T] extends [Json] ? T : AsJsonSlowly<T>;
+
+/** What is no `Json` may be JSON all the same: an interface, an optional property. */
+type AsJsonSlowly<T> = T extends null | boolean | number | string
   ? T
   : T extends bigint
     ? FlowError<'a bigint is not JSON: convert it to a string or a number'>
@@ -51,7 +54,11 @@ export type AsJson<T> = T extends null | boolean | number | string
 type AsJsonProperty<T> = T extends undefined ? T : AsJson<T>;
 
 /** What arrives of a handler's result: nothing arrives as null. */
-export type JsonResult<T> = [T] extends [undefined | void] ? null : undefined extends T ? Exclude<T, undefined> | null : T;
+export type JsonResult<T> = 0 extends 1 & T
+  ? any
+  : [T] extends [undefined | void]
+    ? null
+    : undefined extends T ? Exclude<T, undefined> | null : T;
 
 /** The deepest nesting that is looked into; `jsonb` takes more, and nobody writes it. */
 const DEEPEST = 1_000;

@@ -139,7 +139,7 @@ const LAST_WORDS_MS = 2_000;
 /** Tasks that were claimed ahead and find no room within this time are handed back. */
 const LONGEST_AHEAD_MS = 1_000;
 
-/** A task that nobody here can do is kept this long, so that it does not go to and fro without a pause. */
+/** A task that nobody here can do is kept this long, and left to others as long. */
 const UNKNOWN_TASK_MS = 1_000;
 
 /** An extension that failed is tried again after so long. */
@@ -531,7 +531,14 @@ class TaskWorker implements Worker, QueueHost<Held> {
     this.#warnRarely(step, () =>
       this.#logger.warn(`pgflow worker ${this.workerId}: queue ${held.loop.queue} has tasks of ${step}, which has no handler here; they are handed back`),
     );
-    this.#unknown.set(held, setTimeout(() => this.#release(held), UNKNOWN_TASK_MS));
+    this.#unknown.set(
+      held,
+      setTimeout(() => {
+        // The call that hands it back must not take it again: it is others who may know it.
+        held.loop.rest(UNKNOWN_TASK_MS);
+        this.#release(held);
+      }, UNKNOWN_TASK_MS),
+    );
   }
 
   // Leases.

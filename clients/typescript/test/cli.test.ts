@@ -228,7 +228,7 @@ describe('runs', () => {
   test('run --watch shows the steps and prints the output; status 0', async () => {
     const watching = pgflow(['run', 'chain', '--watch']);
     await watching.sees(/step first started/);
-    await watching.sees(/no worker has taken first from queue "chain" yet/);
+    await watching.sees(/no worker has taken first yet, from queue "chain"/);
     const done = eventually(async () => {
       await work('chain', ({ step_slug, input }) => ({ output: step_slug === 'first' ? [1, 2] : step_slug === 'each' ? input.item * 2 : input.each }));
       return watching.process.exitCode;
@@ -304,7 +304,7 @@ describe('runs', () => {
     const id = (await run(0, 'run', 'chain')).stdout.trim();
     const command = [process.execPath, join(built, 'dist', 'cli', 'main.js'), 'show', id, '--watch'].map((part) => `'${part}'`).join(' ');
     const watching = start('script', ['-qec', command, '/dev/null'], { cwd: project, env: environment({ NO_COLOR: '', TERM: 'xterm', COLUMNS: '100' }) });
-    await watching.sees(/● +.*first/);
+    await watching.sees(/●.*first/);
     await eventually(async () => {
       await work('chain', ({ step_slug }) => ({ output: step_slug === 'first' ? [1, 2, 3] : 1 }));
       return watching.process.exitCode;

@@ -85,7 +85,7 @@ export function start(command: string, args: readonly string[], options: SpawnOp
   const sees = async (pattern: RegExp) => {
     const until = Date.now() + 30_000;
     while (!pattern.test(said.stdout + said.stderr)) {
-      if (over || Date.now() > until) throw new Error(`did not say ${pattern}, but ${said.stdout}${said.stderr}`);
+      if (over || Date.now() > until) throw new Error(`did not say ${pattern}, but ${(said.stdout + said.stderr).slice(-2_000)}`);
       await new Promise((resolve) => setTimeout(resolve, 20));
     }
   };

@@ -7,7 +7,7 @@ const CODES: Record<Colour, string> = { red: '31', green: '32', yellow: '33', bl
 
 /** Colours a text if the stream is a terminal that wants colours. */
 export function colour(stream: WriteStream, name: Colour | undefined, text: string): string {
-  if (name === undefined || !stream.isTTY || process.env['NO_COLOR']) return text;
+  if (name === undefined || text.trim() === '' || !stream.isTTY || process.env['NO_COLOR']) return text;
   return `\u001b[${CODES[name]}m${text}\u001b[0m`;
 }
 

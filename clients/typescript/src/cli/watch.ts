@@ -74,7 +74,7 @@ async function waitsFor(database: Database, { run, steps }: RunState): Promise<s
   const waiting = steps.find((step) => busy.some(({ step_slug, due }) => step_slug === step.step_slug && due));
   if (waiting === undefined) return undefined;
   return waiting.executor === 'worker'
-    ? `no worker has taken ${waiting.step_slug} from queue "${waiting.queue}" yet: is one running? pgflow worker FILE`
+    ? `no worker has taken ${waiting.step_slug} yet, from queue "${waiting.queue}": pgflow worker FILE`
     : `nobody has done ${waiting.step_slug} yet: steps of executor ${waiting.executor} need the background worker`;
 }
 

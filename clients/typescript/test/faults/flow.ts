@@ -4,7 +4,7 @@ const flow = new Flow<{ n: number; tags: string[] }>({ slug: 'orders' })
   .step({ slug: 'load' }, ({ run }) => run.n)
   .step({ slug: 'list' }, ({ run }) => run.tags);
 
-flow.step({ slug: 'c', dependsOn: ['laod'] }, () => 1); // error: Type '"laod"' is not assignable to type '"load" | "list"'
+flow.step({ slug: 'c', dependsOn: ['laod'] }, () => 1); // error: Type '"laod"' is not assignable to type '"list" | "load"'
 new Flow({ slug: 'f' }).step({ slug: 'c', dependsOn: ['a'] }, () => 1); // error: the flow has no steps yet to depend on
 flow.step({ slug: 'load' }, () => 1); // error: the flow has a step \"load\" already
 flow.step({ slug: 'item' }, () => 1); // error: \"item\" is reserved: it is a key of every input
@@ -26,6 +26,6 @@ flow.map({ slug: 'c', dependsOn: ['list'], mapOver: 'load' }, () => 1); // error
 flow.step({ slug: 'c', maxAttemps: 3 }, () => 1); // error: 'maxAttemps' does not exist in type
 flow.step({ slug: 'c', executor: 'external' }, () => 1); // error: a step of executor \"external\" has no handler
 flow.childFlow({ slug: 'c', target: new Flow<{ item: string }>({ slug: 'child' }) }); // error: the input of the child flow is not what this step gives it
-flow.output('lsit'); // error: Argument of type '"lsit"' is not assignable to parameter of type '"load" | "list"'
+flow.output('lsit'); // error: Argument of type '"lsit"' is not assignable to parameter of type '"list" | "load"'
 new Flow<{ n: number }>({ slug: 'f', outputStepSlug: 'a' }); // error: with new Flow<Input>(…) call .output(slug) behind the steps
 new Flow<{ at: Date }>({ slug: 'f' }); // error: the input of a flow is JSON

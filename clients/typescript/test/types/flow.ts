@@ -179,9 +179,9 @@ interface Tree {
   children: Tree[];
   parent?: Tree | undefined;
 }
-enum Colour {
-  red = 'red',
-}
+const Colour = { red: 'red', green: 'green' } as const;
+type Colour = (typeof Colour)[keyof typeof Colour];
+declare const colour: Colour;
 declare const tree: Tree;
 declare const json: Json;
 declare const record: Record<string, Document | null>;
@@ -192,7 +192,7 @@ const outputs = new Flow({ slug: 'outputs' })
   .step({ slug: 'json' }, async () => json)
   .step({ slug: 'record' }, () => record)
   .step({ slug: 'tuple' }, () => tuple)
-  .step({ slug: 'enumeration' }, () => Colour.red)
+  .step({ slug: 'enumeration' }, () => colour)
   .step({ slug: 'maybe' }, () => maybe)
   .step({ slug: 'any' }, () => JSON.parse('1'))
   .step({ slug: 'never' }, () => {
