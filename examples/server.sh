@@ -83,6 +83,7 @@ start_page() { # flow …
 			<<<"SELECT pgflow.set_realtime(:'flow'), pgflow.grant_run(:'flow', 'visitor')"
 	done
 	start_live --anon-role visitor
+	# shellcheck disable=SC2034  # it is for the example
 	page=$live
 }
 

@@ -1,6 +1,7 @@
 # shellcheck shell=bash
 # Sourced by the examples that are written in TypeScript, behind server.sh. Defines build_typescript, which sets app and
 # pgflow.
+# shellcheck disable=SC2154,SC2034  # root and here are the example's, app and pgflow are for it
 
 # Compiles the client and the example in folder $here, in a copy beside the server's data, since nothing is written into
 # the checkout. The copy is app, its compiled files are in app/dist; pgflow is the client's command line, what npx pgflow

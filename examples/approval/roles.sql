@@ -7,7 +7,7 @@ SELECT pgflow.grant_access('app', 'author'), pgflow.grant_access('app', 'worker'
 CREATE TABLE payments (
   key     text PRIMARY KEY,
   payee   text NOT NULL,
-  amount  numeric NOT NULL CHECK (amount > 0),
+  amount  numeric(10, 2) NOT NULL CHECK (amount > 0),
   paid_at timestamptz NOT NULL DEFAULT now()
 );
 GRANT SELECT, INSERT ON payments TO app;

@@ -29,6 +29,8 @@ async function play(browser: Browser): Promise<void> {
   say('Ann asks for a chair, 180 €.');
   const chair = await ask(ann, 'a chair', '180');
   await sees(ann, `${chair} .state`, 'Waits for a manager.');
+  // The page is told of changes, and does not ask again and again.
+  await ann.locator(`${chair}[data-transport=realtime]`).waitFor();
   await ann.locator(`${chair} summary`).click();
   await ann.waitForFunction((id) => document.querySelector<HTMLImageElement>(`${id} img`)?.naturalWidth, chair);
   await ann.screenshot({ path: picture.replace('.png', '-waiting.png'), fullPage: true });

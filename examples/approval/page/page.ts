@@ -82,7 +82,8 @@ function show(run: RunHandle<typeof expense>): void {
   }
 }
 
-function draw(card: HTMLElement, { runId, run, steps, status, error }: RunView<typeof expense>): void {
+function draw(card: HTMLElement, { runId, run, steps, status, error, transport }: RunView<typeof expense>): void {
+  card.dataset['transport'] = transport;
   if (run !== undefined) {
     const { purpose, amount } = run.payload as { purpose: string; amount: number };
     find(card, '.purpose').textContent = purpose;
@@ -104,7 +105,7 @@ function draw(card: HTMLElement, { runId, run, steps, status, error }: RunView<t
   find(card, '.steps').replaceChildren(
     ...steps.map((step) => {
       const item = document.createElement('li');
-      item.textContent = `${step.slug}: ${step.status}`;
+      item.textContent = `${step.slug}: ${step.executor === 'external' && step.status === 'started' ? 'waiting' : step.status}`;
       item.dataset['step'] = step.slug;
       item.dataset['status'] = step.status;
       return item;
