@@ -67,7 +67,8 @@ export function loadsTypeScript(): boolean {
 export function findTsx(path: string): string | undefined {
   for (const from of [path, resolve('package.json')]) {
     try {
-      return createRequire(from).resolve('tsx/esm/api');
+      // What require finds is the CommonJS twin, which does not find its other half.
+      return createRequire(from).resolve('tsx/esm/api').replace(/\.cjs$/, '.mjs');
     } catch {
       // Not there; perhaps in the next place.
     }
