@@ -133,7 +133,7 @@ describe('loading flows', () => {
       interface Input { name: string }
       export const typed: unknown = new Flow({ slug: 'typed', input: type<Input>() }).step({ slug: 'a' }, ({ run }) => run.name as string);`);
     // Somebody may have it in a folder above.
-    if (!loadsTypeScript() && findTsx(join(project, file)) === undefined) {
+    if (!loadsTypeScript() && findTsx(join(project, file), project) === undefined) {
       const { stderr } = await run(2, 'compile', file);
       assert.match(stderr, /does not load TypeScript by itself, and typed.ts is TypeScript/);
       assert.match(stderr, /npm install --save-dev tsx/);
