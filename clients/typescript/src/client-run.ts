@@ -123,7 +123,7 @@ export class WatchedRun implements RunHandle {
   #isOpen = false;
   /** How often a change was found that had not been told. */
   #missed = 0;
-  #isReading = false;
+  #reading: Promise<void> | undefined;
   #mustRead = false;
   #buffer: Message[] = [];
   #failures = 0;
@@ -157,12 +157,12 @@ export class WatchedRun implements RunHandle {
         this.#isOpen = true;
         this.#quiet = 0;
         // Whether this state or one that is being read is the newer one is not known.
-        if (state === undefined || this.#isReading) void this.#read();
+        if (state === undefined || this.#reading !== undefined) void this.#read();
         else this.#learn(this.#known.merge(state), true);
       },
       told: (message) => {
         if (message.run_id !== runId) return;
-        if (this.#isReading) this.#buffer.push(message);
+        if (this.#reading !== undefined) this.#buffer.push(message);
         else this.#learn(this.#known.apply(message), true);
       },
       lost: () => {
@@ -217,11 +217,14 @@ export class WatchedRun implements RunHandle {
     this.#end(new Error('the run is not watched any longer'));
   }
 
-  /** Reads the whole state; messages that come meanwhile wait. Once more, if it is asked for while it does. */
-  async #read(): Promise<void> {
+  /** Reads the whole state; once more, if it is asked for while it does. Messages that come meanwhile wait. */
+  #read(): Promise<void> {
     this.#mustRead = true;
-    if (this.#isReading) return;
-    this.#isReading = true;
+    this.#reading ??= this.#readAll();
+    return this.#reading;
+  }
+
+  async #readAll(): Promise<void> {
     clearTimeout(this.#timer);
     while (this.#mustRead && !this.#closed.signal.aborted) {
       this.#mustRead = false;
@@ -249,7 +252,7 @@ export class WatchedRun implements RunHandle {
         this.#learn(this.#known.apply(message), true);
       }
     }
-    this.#isReading = false;
+    this.#reading = undefined;
     this.#schedule();
   }
 
@@ -265,7 +268,7 @@ export class WatchedRun implements RunHandle {
       this.#quiet = 0;
     }
     this.#tell(learned);
-    if (!this.#isReading) this.#schedule();
+    if (this.#reading === undefined) this.#schedule();
   }
 
   #tell(changes: readonly Change[]): void {

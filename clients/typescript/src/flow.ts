@@ -11,7 +11,7 @@ import { checkFlow, checkOutput, checkStep } from './definition.js';
 import type {
   Cascades, CheckMapDeps, CheckNewSlug, CheckResult, CheckRootMap, CheckTarget, ConditionInput, DepSlug, Executor,
   Handler, MapInput, MapItem, NotGiven, Optional, Pattern, Resort, RunOutput, SingleInput, TaskOutput, Type, TypedStep,
-  TypedSteps, WithStep,
+  WithStep,
 } from './inference.js';
 import type { AsJson, FlowError, Json, JsonObject } from './json.js';
 
@@ -79,25 +79,28 @@ export interface StepDefinitionOptions extends Omit<StepOptions, 'queue'> {
   readonly whenExhausted?: Resort;
 }
 
-/** Any flow, whatever its types. */
-export type AnyFlow = Flow<any, any, any, any>;
+/** Any flow, whatever its types: what flows have in common, without the methods that add steps. */
+export interface AnyFlow {
+  readonly slug: string;
+  readonly options: FlowOptions;
+  readonly steps: readonly StepDefinition[];
+  /** For the compiler alone. */
+  readonly '~types'?: { input: any; steps: any; used: any; output: any };
+}
+
+type TypesOf<F extends AnyFlow> = NonNullable<F['~types']>;
 
 /** What a run of the flow takes as its payload. */
-export type FlowInput<F extends AnyFlow> = F extends Flow<infer Input, any, any, any> ? Input : never;
+export type FlowInput<F extends AnyFlow> = TypesOf<F>['input'];
 
 /** What a run of the flow returns: the output of its output step, else `{ <leaf>: output, … }`. */
-export type FlowOutput<F extends AnyFlow> = F extends Flow<any, infer Steps, infer Used, infer Output>
-  ? RunOutput<Steps, Used, Output>
-  : never;
+export type FlowOutput<F extends AnyFlow> = RunOutput<TypesOf<F>['steps'], TypesOf<F>['used'], TypesOf<F>['output']>;
 
 /** The slugs of a flow's steps. */
-export type StepSlug<F extends AnyFlow> = F extends Flow<any, infer Steps, any, any> ? keyof Steps & string : never;
+export type StepSlug<F extends AnyFlow> = keyof TypesOf<F>['steps'] & string;
 
 /** What a step of the flow returns; of a map, an array of what its tasks return. */
-export type StepOutput<F extends AnyFlow, Slug extends StepSlug<F>> =
-  F extends Flow<any, infer Steps, any, any>
-    ? Slug extends keyof Steps ? (Steps[Slug] extends { output: infer Output } ? Output : never) : never
-    : never;
+export type StepOutput<F extends AnyFlow, Slug extends StepSlug<F>> = TypesOf<F>['steps'][Slug]['output'];
 
 /**
  * The type of an output that nobody infers: `.sql({ slug: 'total', target: 'public.total', output: type<number>() })`.
@@ -137,7 +140,7 @@ interface WithExecutor<Who, Target> {
 }
 
 /** The flow with one more step. */
-type Extended<Input, Steps extends TypedSteps, Used extends string, Output extends string,
+type Extended<Input, Steps, Used extends string, Output extends string,
   Slug extends string, Deps extends readonly unknown[], StepOutput, Required, Forbidden, Unmet, Exhausted> = Flow<
   Input,
   WithStep<Steps, Slug, TypedStep<
@@ -157,7 +160,7 @@ type CheckInput<Input> = [Input] extends [AsJson<Input>] ? unknown : FlowError<'
  * `Input` is the payload of its runs. The other type parameters are inferred: the steps, those that are deps of others,
  * and the output step.
  */
-export class Flow<Input = Json, Steps extends TypedSteps = {}, Used extends string = never, Output extends string = never> {
+export class Flow<Input = Json, Steps = {}, Used extends string = never, Output extends string = never> {
   readonly slug: string;
   readonly options: FlowOptions;
   readonly steps: readonly StepDefinition[];

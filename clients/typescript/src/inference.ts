@@ -81,10 +81,14 @@ export type DepSlug<Steps> = [keyof Steps] extends [never]
 
 /** The outputs of deps: those that may be skipped may be missing. */
 export type DepOutputs<Steps, Deps> = {
-  [D in keyof Steps as D extends Deps ? (Steps[D] extends { optional: true } ? never : D) : never]: OutputOf<Steps[D]>;
+  [D in CertainDep<Steps, Deps>]: OutputOf<Steps[D]>;
 } & {
-  [D in keyof Steps as D extends Deps ? (Steps[D] extends { optional: true } ? D : never) : never]?: OutputOf<Steps[D]>;
+  [D in OptionalDep<Steps, Deps>]?: OutputOf<Steps[D]>;
 };
+
+// Each dep by itself: a flow of hundreds of steps is no time to look at all of them at each.
+type CertainDep<Steps, Dep> = Dep extends keyof Steps ? (Steps[Dep] extends { optional: true } ? never : Dep) : never;
+type OptionalDep<Steps, Dep> = Dep extends keyof Steps ? (Steps[Dep] extends { optional: true } ? Dep : never) : never;
 
 type OutputOf<Step> = Step extends { output: infer Output } ? Output : never;
 
@@ -213,13 +217,15 @@ export type Optional<Steps, Deps extends readonly unknown[], Required, Forbidden
 export type WithStep<Steps, Slug extends string, Step extends TypedStep> = Steps & { [S in Slug]: Step };
 
 /** The output of the step, or of the leaves, that is the output of the run. */
-export type RunOutput<Steps, Used, Output> = [Output] extends [never]
-  ? [keyof Steps] extends [never]
-    ? null
-    : LeafOutputs<Steps, Exclude<keyof Steps, Used>>
-  : Output extends keyof Steps
-    ? OutputOf<Steps[Output]> | (Steps[Output] extends { optional: true } ? null : never)
-    : never;
+export type RunOutput<Steps, Used, Output> = IsAny<Steps> extends true
+  ? any
+  : [Output] extends [never]
+    ? [keyof Steps] extends [never]
+      ? null
+      : LeafOutputs<Steps, Exclude<keyof Steps, Used>>
+    : Output extends keyof Steps
+      ? OutputOf<Steps[Output]> | (Steps[Output] extends { optional: true } ? null : never)
+      : never;
 
 /** When all leaves are skipped there is nothing: null. */
 type LeafOutputs<Steps, Leaves extends keyof Steps> =

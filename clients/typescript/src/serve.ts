@@ -160,7 +160,7 @@ export function serveSteps(flows: readonly ServedFlow[], options: ServeOptions):
         attempt: body.attempt,
         lease: body.lease,
       },
-      controller.signal,
+      () => controller.signal,
     );
     task.traceparent = request.headers.get('traceparent') ?? task.traceparent;
     const state = {

@@ -153,7 +153,8 @@ type Handler = (input: unknown, context: StepContext) => unknown;
 interface Held extends HeldTask {
   readonly loop: QueueLoop<Held>;
   readonly context: StepContext;
-  readonly controller: AbortController;
+  /** Made when the handler asks for its signal, or when there is something to tell it. */
+  controller: AbortController | undefined;
   readonly leaseMs: number;
   /** When the lease is to be extended; half of it is over then. */
   extendAt: number;
@@ -299,7 +300,7 @@ class TaskWorker implements Worker, QueueHost<Held> {
   /** The time is over: what still runs is told to end, and handed back. */
   #handBack(): void {
     for (const held of [...this.#held]) {
-      if (held.startedAt !== undefined && !held.isOver) held.controller.abort(new WorkerStoppedError());
+      if (held.startedAt !== undefined && !held.isOver) controllerOf(held).abort(new WorkerStoppedError());
       this.#release(held);
     }
     this.#deadlineTimer = setTimeout(() => void this.#close(), LAST_WORDS_MS);
@@ -386,12 +387,11 @@ class TaskWorker implements Worker, QueueHost<Held> {
     for (const task of tasks) {
       const step = this.#steps.get(`${task.flowSlug}/${task.stepSlug}`);
       const leaseMs = task.leaseMs ?? (step?.leaseSeconds ?? USUAL_LEASE_SECONDS) * 1_000;
-      const controller = new AbortController();
       const held: Held = {
         task,
         loop,
-        controller,
-        context: stepContext(task, controller.signal),
+        controller: undefined,
+        context: stepContext(task, () => controllerOf(held).signal),
         leaseMs,
         extendAt: sentAt + leaseMs / 2,
         startedAt: undefined,
@@ -474,7 +474,7 @@ class TaskWorker implements Worker, QueueHost<Held> {
         const error = new TaskTimeoutError(maxTaskSeconds);
         this.#finish(held, this.#failed(held, error));
         held.isOver = true;
-        held.controller.abort(error);
+        controllerOf(held).abort(error);
         // It may not listen; its place is needed.
         leave();
       }, maxTaskSeconds * 1_000);
@@ -589,7 +589,7 @@ class TaskWorker implements Worker, QueueHost<Held> {
     clearTimeout(this.#unknown.get(held));
     this.#unknown.delete(held);
     this.#logger.warn(`pgflow worker ${this.workerId}: ${nameOf(held.task)} is lost: ${error.message}`);
-    held.controller.abort(error);
+    controllerOf(held).abort(error);
     this.#tell(() => this.#hooks.onError?.(error, held.context));
     this.wake();
   }
@@ -609,6 +609,10 @@ class TaskWorker implements Worker, QueueHost<Held> {
     this.#warned.set(about, now);
     warn();
   }
+}
+
+function controllerOf(held: Held): AbortController {
+  return (held.controller ??= new AbortController());
 }
 
 /** After what happens at this moment, before any timer. */

@@ -1,7 +1,7 @@
 /** Flows out of the files that define them. */
 import { existsSync } from 'node:fs';
 import { createRequire } from 'node:module';
-import { extname, relative, resolve } from 'node:path';
+import { extname, join, relative, resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { isFlow } from '../brand.js';
 import { FlowDefinitionError } from '../definition.js';
@@ -64,10 +64,11 @@ export function loadsTypeScript(): boolean {
 }
 
 /** The tsx that is installed where the file is, or where the command runs. */
-export function findTsx(path: string): string | undefined {
-  for (const from of [path, resolve('package.json')]) {
+export function findTsx(path: string, folder = process.cwd()): string | undefined {
+  for (const from of [path, join(folder, 'package.json')]) {
     try {
-      return createRequire(from).resolve('tsx/esm/api');
+      // What require finds is the CommonJS twin, which does not find its other half.
+      return createRequire(from).resolve('tsx/esm/api').replace(/\.cjs$/, '.mjs');
     } catch {
       // Not there; perhaps in the next place.
     }

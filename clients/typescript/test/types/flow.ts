@@ -215,9 +215,13 @@ type _outputs = [
 // Every flow is one, and a list of them is a list.
 const flows: readonly AnyFlow[] = [digest, leaves, named, skips, rootMap, several, anything, elsewhere, served, outputs, empty];
 
+type _unknownOutput = Is<Equal<FlowOutput<AnyFlow>, any>>;
+type _unknownInput = Is<Equal<FlowInput<AnyFlow>, any>>;
+type _unknownSlugs = Is<Equal<StepSlug<AnyFlow>, string>>;
+
 // A flow whose steps are only known at run time.
 declare const slugs: string[];
-let dynamic: AnyFlow = new Flow({ slug: 'dynamic' });
+let dynamic: Flow<any, any, any, any> = new Flow({ slug: 'dynamic' });
 for (const slug of slugs) dynamic = dynamic.step({ slug, dependsOn: dynamic.steps.map((step) => step.slug) }, () => slug);
 
 // Faults. Each of the following lines does not compile.
