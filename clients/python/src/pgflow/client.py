@@ -59,13 +59,14 @@ class Client:
     `connection` is a libpq connection string or URL (what it leaves out stands in PGHOST and so on), or a connection of
     yours. With a string the client connects when it must, and again after a lost connection; each call is a transaction
     of its own, and threads may share the client. With a connection of yours the calls are part of your transaction, so that a run
-    is started only if you commit.
+    is started only if you commit. `prepare=False` is for connection poolers in transaction mode: no prepared statements.
 
     Methods raise a `Refused` for what pgflow refuses, and exceptions of psycopg for what else goes wrong.
     """
 
-    def __init__(self, connection: str | psycopg.Connection[Any] = "") -> None:
+    def __init__(self, connection: str | psycopg.Connection[Any] = "", *, prepare: bool = True) -> None:
         self._guard = threading.Lock()
+        self._prepare_threshold = 5 if prepare else None
         self._conninfo = complete(connection, _APPLICATION) if isinstance(connection, str) else None
         self._connection = None if isinstance(connection, str) else connection
 
@@ -148,7 +149,9 @@ class Client:
     def _open(self) -> psycopg.Connection[Any]:
         with self._guard:
             if self._conninfo is not None and (self._connection is None or self._connection.closed):
-                self._connection = psycopg.connect(self._conninfo, autocommit=True)
+                self._connection = psycopg.connect(
+                    self._conninfo, autocommit=True, prepare_threshold=self._prepare_threshold
+                )
             assert self._connection is not None
             return self._connection
 
@@ -238,8 +241,9 @@ class RunHandle:
 class AsyncClient:
     """`Client` for asyncio: the same methods, to be awaited. One call at a time is under way on its connection."""
 
-    def __init__(self, connection: str | psycopg.AsyncConnection[Any] = "") -> None:
+    def __init__(self, connection: str | psycopg.AsyncConnection[Any] = "", *, prepare: bool = True) -> None:
         self._guard = asyncio.Lock()
+        self._prepare_threshold = 5 if prepare else None
         self._conninfo = complete(connection, _APPLICATION) if isinstance(connection, str) else None
         self._connection = None if isinstance(connection, str) else connection
 
@@ -314,7 +318,9 @@ class AsyncClient:
     async def _open(self) -> psycopg.AsyncConnection[Any]:
         async with self._guard:
             if self._conninfo is not None and (self._connection is None or self._connection.closed):
-                self._connection = await psycopg.AsyncConnection.connect(self._conninfo, autocommit=True)
+                self._connection = await psycopg.AsyncConnection.connect(
+                    self._conninfo, autocommit=True, prepare_threshold=self._prepare_threshold
+                )
             assert self._connection is not None
             return self._connection
 
