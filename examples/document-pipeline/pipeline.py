@@ -1,7 +1,7 @@
 """The flow: Markdown files in, a search index and a report out.
 
-    split ──► extract (a task for each section) ──┬──► index ───────┬──► report
-                                                  └──► check_links ─┘
+split ──► extract (a task for each section) ──┬──► index ───────┬──► report
+                                              └──► check_links ─┘
 """
 
 from __future__ import annotations
@@ -129,7 +129,9 @@ def index(run: Payload, split: list[Section], extract: list[Extract], ctx: Conte
     with psycopg.connect(os.environ["DATABASE_URL"]) as connection:
         # A second attempt must find what the first one would have: written for this run, all or nothing.
         connection.execute("DELETE FROM search_index WHERE run_id = %s", (ctx.run_id,))
-        with connection.cursor().copy("COPY search_index (run_id, word, section, document, heading, weight) FROM STDIN") as copy:
+        with connection.cursor().copy(
+            "COPY search_index (run_id, word, section, document, heading, weight) FROM STDIN"
+        ) as copy:
             for row in rows:
                 copy.write_row(row)
     top = {document: [word for word, _ in words.most_common(4)] for document, words in sorted(by_document.items())}

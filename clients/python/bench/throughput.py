@@ -68,8 +68,8 @@ def measure(arguments: list[str], runs: int) -> float:
     """Tasks per second."""
     database = f"pgflow_python_{os.getpid()}"
     with psycopg.connect(autocommit=True) as connection:
-        connection.execute(f"DROP DATABASE IF EXISTS {database} WITH (FORCE)")  # type: ignore[call-overload]
-        connection.execute(f"CREATE DATABASE {database}")  # type: ignore[call-overload]
+        connection.execute(f"DROP DATABASE IF EXISTS {database} WITH (FORCE)")
+        connection.execute(f"CREATE DATABASE {database}")
     try:
         with psycopg.connect(dbname=database, autocommit=True) as connection:
             connection.execute("CREATE EXTENSION pgflow")
@@ -78,7 +78,9 @@ def measure(arguments: list[str], runs: int) -> float:
             client.run_many(flow, [{}] * runs)
             connection.execute("VACUUM (ANALYZE) pgflow.live_tasks")
             connection.execute("CHECKPOINT")
-            process = subprocess.Popen([sys.executable, __file__, "--work", *arguments], env={**os.environ, "PGDATABASE": database})
+            process = subprocess.Popen(
+                [sys.executable, __file__, "--work", *arguments], env={**os.environ, "PGDATABASE": database}
+            )
             while connection.execute("SELECT count(*) FROM pgflow.runs WHERE status <> 'completed'").fetchone() != (0,):
                 if process.poll() not in (None, 0):
                     sys.exit(f"{arguments}: the worker has ended")
@@ -94,7 +96,7 @@ def measure(arguments: list[str], runs: int) -> float:
             return float(row[0])
     finally:
         with psycopg.connect(autocommit=True) as connection:
-            connection.execute(f"DROP DATABASE IF EXISTS {database} WITH (FORCE)")  # type: ignore[call-overload]
+            connection.execute(f"DROP DATABASE IF EXISTS {database} WITH (FORCE)")
 
 
 def main() -> None:

@@ -48,7 +48,9 @@ conninfo = ""
 
 def note(ctx: Context, what: str) -> None:
     with psycopg.connect(conninfo, autocommit=True) as connection:
-        connection.execute("INSERT INTO calls VALUES (%s, %s, %s, %s)", (ctx.step_slug, ctx.task_index, ctx.attempt, what))
+        connection.execute(
+            "INSERT INTO calls VALUES (%s, %s, %s, %s)", (ctx.step_slug, ctx.task_index, ctx.attempt, what)
+        )
 
 
 @slow.map(over="run")
@@ -93,7 +95,13 @@ FLOWS = {each.slug: each for each in (flow, slow, forever)}
 def start(conninfo: str, flow: Flow, **options: Any) -> subprocess.Popen[str]:
     """Starts a process that works this flow."""
     return subprocess.Popen(
-        [sys.executable, str(Path(__file__)), conninfo, flow.slug, *(f"{name}={value!r}" for name, value in options.items())],
+        [
+            sys.executable,
+            str(Path(__file__)),
+            conninfo,
+            flow.slug,
+            *(f"{name}={value!r}" for name, value in options.items()),
+        ],
         stderr=subprocess.PIPE,
         text=True,
     )

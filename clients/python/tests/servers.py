@@ -54,12 +54,12 @@ class Server:
                     template.execute("CREATE EXTENSION pgflow")
             self._count += 1
             name = f"test_{os.getpid()}_{self._count}"
-            connection.execute(f"CREATE DATABASE {name} TEMPLATE template_pgflow")  # type: ignore[call-overload]
+            connection.execute(f"CREATE DATABASE {name} TEMPLATE template_pgflow")
         return Database(self, name)
 
     def drop(self, database: Database) -> None:
         with psycopg.connect(self.conninfo("postgres"), autocommit=True) as connection:
-            connection.execute(f"DROP DATABASE IF EXISTS {database.name} WITH (FORCE)")  # type: ignore[call-overload]
+            connection.execute(f"DROP DATABASE IF EXISTS {database.name} WITH (FORCE)")
 
     def restart_at_once(self) -> None:
         """Ends the server as a crash does, and starts it again."""

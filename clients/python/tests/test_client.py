@@ -61,7 +61,12 @@ def test_define_run_wait(client: Client, database: Database) -> None:
     assert (state.status, state.key, state.payload, state.flow_version) == ("completed", "ann", {"count": 10}, 1)
     assert list(state.steps) == ["numbers", "square", "total"]
     square = state.steps["square"]
-    assert (square.completed_tasks, square.initial_tasks, square.step_type, square.deps_slugs) == (10, 10, "map", ("numbers",))
+    assert (square.completed_tasks, square.initial_tasks, square.step_type, square.deps_slugs) == (
+        10,
+        10,
+        "map",
+        ("numbers",),
+    )
     assert square.output == [n * n for n in range(10)]
     assert state.finished_at is not None and state.created_at is not None and state.finished_at > state.created_at
     assert run.svg().startswith("<svg")
@@ -69,7 +74,14 @@ def test_define_run_wait(client: Client, database: Database) -> None:
 
 def test_the_server_takes_every_option(client: Client) -> None:
     flow = Flow(
-        "all", description="d", max_attempts=2, base_delay=1, max_delay=9, timeout=7, run_timeout=99, output_step_slug="last"
+        "all",
+        description="d",
+        max_attempts=2,
+        base_delay=1,
+        max_delay=9,
+        timeout=7,
+        run_timeout=99,
+        output_step_slug="last",
     )
 
     @flow.step(
@@ -99,8 +111,13 @@ def test_the_server_takes_every_option(client: Client) -> None:
 
 def test_idempotency_keys_and_many_runs(client: Client) -> None:
     client.define(flow)
-    assert client.run(flow, {"count": 1}, idempotency_key="k").run_id == client.run(flow, {"count": 2}, idempotency_key="k").run_id
-    many = client.run_many(flow, [{"count": n} for n in range(50)], idempotency_keys=[None, *(f"n{n}" for n in range(49))])
+    assert (
+        client.run(flow, {"count": 1}, idempotency_key="k").run_id
+        == client.run(flow, {"count": 2}, idempotency_key="k").run_id
+    )
+    many = client.run_many(
+        flow, [{"count": n} for n in range(50)], idempotency_keys=[None, *(f"n{n}" for n in range(49))]
+    )
     assert [run.state().payload["count"] for run in many] == list(range(50))
     assert client.run_many(flow, []) == []
     assert client.handle(str(many[3].run_id)).run_id == many[3].run_id
@@ -188,7 +205,10 @@ def test_refusals_are_exceptions_that_say_what_to_do(client: Client, database: D
     assert wrong.value.detail is not None and "$.stesp" in wrong.value.detail and "unknown dep" in wrong.value.detail
     database.rows("CREATE ROLE python_nobody LOGIN")
     try:
-        with pytest.raises(NotAllowed), Client(database.conninfo.replace("user=postgres", "user=python_nobody")) as nobody:
+        with (
+            pytest.raises(NotAllowed),
+            Client(database.conninfo.replace("user=postgres", "user=python_nobody")) as nobody,
+        ):
             nobody.run("sums")
     finally:
         database.rows("DROP ROLE python_nobody")

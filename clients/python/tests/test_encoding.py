@@ -11,7 +11,9 @@ from pgflow.encoding import decode, encode, plain
 from pgflow.task import describe
 
 
-@pytest.mark.parametrize("value", [math.nan, math.inf, {1}, object(), b"x", "a\0b", {"k\0": 1}, ["\ud800"], {"\udfff": 1}])
+@pytest.mark.parametrize(
+    "value", [math.nan, math.inf, {1}, object(), b"x", "a\0b", {"k\0": 1}, ["\ud800"], {"\udfff": 1}]
+)
 def test_refused(value: Any) -> None:
     with pytest.raises((TypeError, ValueError)):
         encode(value)
@@ -30,7 +32,9 @@ def test_circles_and_depth_are_errors_and_no_crash() -> None:
         deep = deep[0]
 
 
-@pytest.mark.parametrize("value", ["\\u0000", "\\ud800", "😀", "ä\\\\u0000", "퟿\ue000", None, 0, False, "", {"": []}, 1e300])
+@pytest.mark.parametrize(
+    "value", ["\\u0000", "\\ud800", "😀", "ä\\\\u0000", "퟿\ue000", None, 0, False, "", {"": []}, 1e300]
+)
 def test_taken(value: Any) -> None:
     assert decode(encode(value)) == value
 

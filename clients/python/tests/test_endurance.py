@@ -40,7 +40,12 @@ def check(database: Database, run: RunHandle, most_attempts: int) -> None:
         "SELECT step_slug, count(*), count(DISTINCT task_index) FROM pgflow.step_tasks WHERE status = 'completed' "
         "GROUP BY step_slug ORDER BY step_slug"
     ) == [("quick", COUNT, COUNT), ("threaded", COUNT, COUNT), ("total", 1, 1)]
-    assert database.rows("SELECT status, count(*) FROM pgflow.step_tasks WHERE status NOT IN ('completed', 'expired') GROUP BY 1") == []
+    assert (
+        database.rows(
+            "SELECT status, count(*) FROM pgflow.step_tasks WHERE status NOT IN ('completed', 'expired') GROUP BY 1"
+        )
+        == []
+    )
     assert database.value("SELECT max(attempt) FROM pgflow.step_tasks") <= most_attempts
     assert database.rows("SELECT * FROM pgflow.check_integrity()") == []
 
@@ -156,9 +161,7 @@ def test_sigterm_in_the_middle_of_a_batch(
     assert calls(noting, "began") == 10
 
 
-def test_sigterm_and_no_more_patience(
-    client: Client, noting: Database, processes: list[subprocess.Popen[str]]
-) -> None:
+def test_sigterm_and_no_more_patience(client: Client, noting: Database, processes: list[subprocess.Popen[str]]) -> None:
     """Handlers that heed the context stop at the deadline; their tasks are ready again at once."""
     client.define(slow)
     client.run(slow, [-60.0, -60.0])
@@ -187,7 +190,8 @@ def test_a_second_signal_and_handlers_that_never_end(
     assert worker.poll() is None
     worker.send_signal(signal.SIGTERM)
     eventually(
-        lambda: noting.rows("SELECT status, attempt FROM pgflow.step_tasks") == [("queued", 1)] * 2, "both are given back"
+        lambda: noting.rows("SELECT status, attempt FROM pgflow.step_tasks") == [("queued", 1)] * 2,
+        "both are given back",
     )
     worker.wait(timeout=10)
 

@@ -143,9 +143,15 @@ def test_wrong_steps() -> None:
         return function
 
     wrong: list[tuple[Callable[[Flow], object], str]] = [
-        (lambda f: f.step(named("x", lambda frist: 0)), "parameter 'frist' is no step above it; there are: run, ctx, first"),
+        (
+            lambda f: f.step(named("x", lambda frist: 0)),
+            "parameter 'frist' is no step above it; there are: run, ctx, first",
+        ),
         (lambda f: f.step(named("x", lambda *a: 0)), "*a has no names"),
-        (lambda f: f.step(depends_on=["frist"])(named("x", lambda: 0)), "depends on 'frist', which is no step above it"),
+        (
+            lambda f: f.step(depends_on=["frist"])(named("x", lambda: 0)),
+            "depends on 'frist', which is no step above it",
+        ),
         (lambda f: f.step(depends_on="first")(named("x", lambda: 0)), "not the string 'first'"),
         (lambda f: f.step(depends_on=[_generator])(named("x", lambda: 0)), "which is no step above it"),
         (lambda f: f.step(named("first", lambda run: 0)), "there is a step of that name already"),
@@ -157,11 +163,11 @@ def test_wrong_steps() -> None:
         (lambda f: f.step(functools.partial(_generator, 1)), "has no name"),
         (lambda f: f.step(_generator), "a generator"),
         (lambda f: f.step(max_attempts=0)(named("x", lambda: 0)), "max_attempts 0 is not a whole number of 1 or more"),
-        (lambda f: f.step(timeout=1.5)(named("x", lambda: 0)), "timeout 1.5 is not"),  # type: ignore[arg-type]
+        (lambda f: f.step(timeout=1.5)(named("x", lambda: 0)), "timeout 1.5 is not"),  # type: ignore[call-overload]
         (lambda f: f.step(base_delay=True)(named("x", lambda: 0)), "base_delay True is not"),
-        (lambda f: f.step(when_unmet="explode")(named("x", lambda: 0)), "none of fail"),  # type: ignore[arg-type]
+        (lambda f: f.step(when_unmet="explode")(named("x", lambda: 0)), "none of fail"),  # type: ignore[call-overload]
         (lambda f: f.step(retries=3)(named("x", lambda: 0)), "unknown option retries"),  # type: ignore[call-overload]
-        (lambda f: f.step(required_input_pattern=[1])(named("x", lambda: 0)), "is not an object"),  # type: ignore[arg-type]
+        (lambda f: f.step(required_input_pattern=[1])(named("x", lambda: 0)), "is not an object"),  # type: ignore[call-overload]
         (lambda f: f.step(required_input_pattern={"a": {1}})(named("x", lambda: 0)), "is not JSON"),
         (lambda f: f.step(queue="")(named("x", lambda: 0)), "queue '' is not"),
         (lambda f: f.step(named("x", lambda ctx, attempt=Context: 0)), "parameter 'attempt' is no step"),

@@ -314,7 +314,9 @@ def test_the_result_of_who_lost_its_lease_does_not_count(client: Client, databas
         assert begun.wait(10)
         # Somebody takes the task from it.
         database.rows("UPDATE pgflow.live_tasks SET lease_expires_at = clock_timestamp() - interval '1 s'")
-        [(lease, attempt)] = database.rows("SELECT lease, attempt FROM pgflow.claim_step_tasks('f', lease_seconds => 60)")
+        [(lease, attempt)] = database.rows(
+            "SELECT lease, attempt FROM pgflow.claim_step_tasks('f', lease_seconds => 60)"
+        )
         assert attempt == 2
         time.sleep(1)
         go_on.set()
@@ -457,7 +459,9 @@ def test_long_tasks_are_not_hoarded(client: Client, database: Database) -> None:
     run = client.run(flow, [0.0] * 200 + [2.0] + [0.0] * 20)
     with Worker(database.conninfo, [flow], concurrency=1, worker_id="first"):
         eventually(
-            lambda: database.value("SELECT count(*) FROM pgflow.step_tasks WHERE task_index = 200 AND status = 'started'"),
+            lambda: database.value(
+                "SELECT count(*) FROM pgflow.step_tasks WHERE task_index = 200 AND status = 'started'"
+            ),
             "the long one has begun",
         )
         started = time.monotonic()

@@ -14,8 +14,8 @@ with Client() as client, Worker("", [flow]):
     print(client.run(flow, {"name": "ann"}).wait())
 ```
 
-`Flow` says what is to be done, `Client` starts runs and looks after them, `Worker` does the steps. PGHOST, PGDATABASE and
-so on say where the database is, or a connection string.
+`Flow` says what is to be done, `Client` starts runs and looks after them, `Worker` does the steps. PGHOST, PGDATABASE
+and so on say where the database is, or a connection string.
 """
 
 from .calls import Definition

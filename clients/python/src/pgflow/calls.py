@@ -88,7 +88,8 @@ def run_many(
 ) -> Call[list[UUID]]:
     keys = None if idempotency_keys is None else list(idempotency_keys)
     return Call(
-        "SELECT run_id FROM pgflow.run_flows(%s, %s::text[]::jsonb[], %s::text[], %s) WITH ORDINALITY run (run_id, n) ORDER BY n",
+        "SELECT run_id FROM pgflow.run_flows(%s, %s::text[]::jsonb[], %s::text[], %s) "
+        "WITH ORDINALITY run (run_id, n) ORDER BY n",
         (slug(flow), [encode(payload) for payload in payloads], keys, priority),
         lambda rows: [_uuid(row[0]) for row in rows],
         repeatable=keys is not None and None not in keys,

@@ -58,8 +58,9 @@ class Client:
 
     `connection` is a libpq connection string or URL (what it leaves out stands in PGHOST and so on), or a connection of
     yours. With a string the client connects when it must, and again after a lost connection; each call is a transaction
-    of its own, and threads may share the client. With a connection of yours the calls are part of your transaction, so that a run
-    is started only if you commit. `prepare=False` is for connection poolers in transaction mode: no prepared statements.
+    of its own, and threads may share the client. With a connection of yours the calls are part of your transaction, so
+    that a run is started only if you commit. `prepare=False` is for connection poolers in transaction mode: no prepared
+    statements.
 
     Methods raise a `Refused` for what pgflow refuses, and exceptions of psycopg for what else goes wrong.
     """
@@ -120,8 +121,7 @@ class Client:
     ) -> list[RunHandle]:
         """Starts a run for each payload, up to 100,000 in a call, in one transaction; handles in the same order."""
         return [
-            RunHandle(self, run_id)
-            for run_id in self._do(calls.run_many(flow, payloads, idempotency_keys, priority))
+            RunHandle(self, run_id) for run_id in self._do(calls.run_many(flow, payloads, idempotency_keys, priority))
         ]
 
     def handle(self, run_id: UUID | str) -> RunHandle:
@@ -178,9 +178,9 @@ class RunHandle:
     def wait(self, timeout: float | None = None) -> Any:
         """Waits until the run has ended, at most `timeout` seconds, and returns its output.
 
-        Raises `RunFailed`, with the step and its message, if it failed; `RunCancelled` if it was cancelled; TimeoutError
-        when the time is over, which ends only the waiting; `NotFound` if there is no such run. It goes on over restarts
-        of the server.
+        Raises `RunFailed`, with the step and its message, if it failed; `RunCancelled` if it was cancelled;
+        TimeoutError when the time is over, which ends only the waiting; `NotFound` if there is no such run. It goes on
+        over restarts of the server.
         """
         client = self._client
         mine = client._connection if client._conninfo is None else None
@@ -344,7 +344,7 @@ class AsyncRunHandle:
     def __repr__(self) -> str:
         return f"AsyncRunHandle({str(self.run_id)!r})"
 
-    async def wait(self, timeout: float | None = None) -> Any:
+    async def wait(self, timeout: float | None = None) -> Any:  # noqa: ASYNC109  # as in RunHandle
         """See `RunHandle.wait`."""
         client = self._client
         mine = client._connection if client._conninfo is None else None

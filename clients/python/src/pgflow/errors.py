@@ -120,4 +120,6 @@ def refusals() -> Iterator[None]:
         if kind is None:
             raise
         said = error.diag
-        raise kind(said.message_primary or str(error), error.sqlstate or "", said.message_detail, said.message_hint) from error
+        raise kind(
+            said.message_primary or str(error), error.sqlstate or "", said.message_detail, said.message_hint
+        ) from error

@@ -92,9 +92,9 @@ class Flow:
         return "\\n".join(greet)
     ```
 
-    The options are those of `define_flow`: `max_attempts` (3), `base_delay` (5 s), `max_delay` (3600 s), `timeout` (60 s),
-    `run_timeout` (none), `output_step_slug` (none: the outputs of the last steps), `description`, and `executor` with
-    `target`, the defaults of steps that are made with `declare`. Raises `DefinitionError`.
+    The options are those of `define_flow`: `max_attempts` (3), `base_delay` (5 s), `max_delay` (3600 s), `timeout`
+    (60 s), `run_timeout` (none), `output_step_slug` (none: the outputs of the last steps), `description`, and
+    `executor` with `target`, the defaults of steps that are made with `declare`. Raises `DefinitionError`.
     """
 
     def __init__(
@@ -153,7 +153,7 @@ class Flow:
         self, *, slug: str | None = None, depends_on: Iterable[StepRef] = (), **options: Unpack[StepOptions]
     ) -> Callable[[Function], Function]: ...
 
-    def step(
+    def step(  # type: ignore[misc]  # mypy does not see that the options of both are the same
         self,
         handler: Callable[..., Any] | None = None,
         /,
@@ -164,10 +164,10 @@ class Flow:
     ) -> Any:
         """Makes a step of the function below, a coroutine function or an ordinary one.
 
-        Its parameters say what it needs: `run` is the run's payload, the name of a step above is that step's output (and
-        so a dep), and `ctx`, or whatever is annotated `Context`, is the attempt. `**deps` gets the outputs of all other
-        deps. `depends_on` adds what it waits for without asking for the output. A dep that was skipped is None, or the
-        parameter's default if it has one.
+        Its parameters say what it needs: `run` is the run's payload, the name of a step above is that step's output
+        (and so a dep), and `ctx`, or whatever is annotated `Context`, is the attempt. `**others` gets the payload and
+        the outputs of all deps that have no parameter of their own. `depends_on` adds what it waits for without asking
+        for the output. A dep that was skipped is None, or the parameter's default if it has one.
 
         It returns what JSON can say. The slug is the function's name unless you say another. Raises `DefinitionError`.
         """
@@ -176,7 +176,8 @@ class Flow:
             name = self._slug_for(function, slug)
             where = self._where(name)
             bound = Handler.of_step(where, function, self._steps)
-            deps = self._deps(where, (*depends_on, *bound.deps))
+            deps = self._deps(where, depends_on) + bound.deps
+            deps = tuple(dict.fromkeys(deps))
             self._add(Step(name, deps, "single", None, "worker", None, dict(options), bound))
             return function
 
@@ -193,8 +194,8 @@ class Flow:
         """Makes a map of the function below: a task for each element of the output of step `over`, which is an array.
 
         `over="run"` takes the elements of the payload; such a step has no deps. The function gets `(item, index)`, or
-        only the item, and an attempt like any other. The output is the array of what the calls returned, in the order of
-        the elements. `depends_on` names further steps to wait for. Raises `DefinitionError`.
+        only the item, and an attempt like any other. The output is the array of what the calls returned, in the order
+        of the elements. `depends_on` names further steps to wait for. Raises `DefinitionError`.
         """
 
         def define(function: Function) -> Function:
@@ -218,7 +219,7 @@ class Flow:
         over: StepRef | None = None,
         **options: Unpack[StepOptions],
     ) -> str:
-        """Adds a step that the server does: function `target` (`schema.name`), from jsonb to jsonb. Returns the slug."""
+        """Adds a step that the server does: function `target` (`schema.name`), jsonb to jsonb. Returns the slug."""
         return self.declare(slug, executor="sql", target=target, depends_on=depends_on, over=over, **options)
 
     def http(
@@ -315,8 +316,14 @@ class Flow:
         """
         output = self._options.get("output_step_slug")
         if output is not None and output not in self._steps:
-            raise DefinitionError(f"flow {self.slug!r}: output_step_slug {output!r} is none of its steps{self._known()}")
-        return {"flow_slug": self.slug, **self._options, "steps": [self._document(step) for step in self._steps.values()]}
+            raise DefinitionError(
+                f"flow {self.slug!r}: output_step_slug {output!r} is none of its steps{self._known()}"
+            )
+        return {
+            "flow_slug": self.slug,
+            **self._options,
+            "steps": [self._document(step) for step in self._steps.values()],
+        }
 
     def _document(self, step: Step) -> dict[str, Any]:
         document: dict[str, Any] = {"step_slug": step.slug}

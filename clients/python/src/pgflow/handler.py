@@ -63,7 +63,9 @@ class Handler:
             if name in (_ITEM, _INDEX):
                 return name
             if not left:
-                raise DefinitionError(f"{where}: parameter {name!r} is one too many: a map's function gets (item, index)")
+                raise DefinitionError(
+                    f"{where}: parameter {name!r} is one too many: a map's function gets (item, index)"
+                )
             return left.pop(0)
 
         handler = cls._of(where, function, source)
@@ -88,7 +90,9 @@ class Handler:
                 takes_rest = True
             elif _is_context(parameter, hints) and parameter.kind is not _Parameter.POSITIONAL_ONLY:
                 if context is not None:
-                    raise DefinitionError(f"{where}: parameters {context!r} and {parameter.name!r} are both the context")
+                    raise DefinitionError(
+                        f"{where}: parameters {context!r} and {parameter.name!r} are both the context"
+                    )
                 context = parameter.name
             else:
                 key = source(parameter)

@@ -25,7 +25,7 @@ import socket
 import threading
 import time
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Coroutine, Iterable
 from contextlib import suppress
 from types import TracebackType
 from typing import Any, LiteralString, Self
@@ -169,8 +169,7 @@ class Worker:
         psycopg.errors.UndefinedFunction or InvalidSchemaName where there is no pgflow, at the first claim; later errors
         of the database are waited for to pass.
         """
-        with asyncio.Runner(loop_factory=asyncio.SelectorEventLoop) as runner:
-            runner.run(self._run_heeding_signals())
+        _run_in_loop(self._run_heeding_signals())
 
     async def run_async(self) -> None:
         """`run` without signal handlers, in an event loop of yours. To be cancelled, or ended by `stop`."""
@@ -200,8 +199,7 @@ class Worker:
 
         def run() -> None:
             try:
-                with asyncio.Runner(loop_factory=asyncio.SelectorEventLoop) as runner:
-                    runner.run(work())
+                _run_in_loop(work())
             except BaseException as error:
                 _log.error("%s has ended: %s", self.worker_id, error)
                 self._thread_error = error
@@ -757,6 +755,26 @@ class _Delays:
         if self._delay > 0.0:
             _log.warning("%s works again", self._what)
         self._delay = 0.0
+
+
+def _run_in_loop(work: Coroutine[Any, Any, None]) -> None:
+    """asyncio.run, but for handlers that will not be cancelled: it would wait for them for ever."""
+    # psycopg needs this kind of loop, which is not the usual one on Windows.
+    loop = asyncio.SelectorEventLoop()
+    task = loop.create_task(work)
+    try:
+        loop.run_until_complete(task)
+    finally:
+        if not task.done():  # Ctrl-C where there are no signal handlers
+            task.cancel()
+            loop.run_until_complete(asyncio.wait([task], timeout=_HEED + _LAST_WORDS))
+        others = asyncio.all_tasks(loop)
+        for other in others:
+            other.cancel()
+        if others:
+            loop.run_until_complete(asyncio.wait(others, timeout=_HEED))
+        loop.run_until_complete(loop.shutdown_asyncgens())
+        loop.close()
 
 
 def _nobody() -> None:
