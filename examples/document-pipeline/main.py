@@ -31,8 +31,11 @@ SLICES = 56
 def start(folder: str) -> None:
     with psycopg.connect(DATABASE) as connection:
         connection.execute(
-            "CREATE TABLE IF NOT EXISTS search_index (run_id uuid, word text, section int, document text, heading text, "
-            "weight float8, PRIMARY KEY (run_id, word, section))"
+            """
+            CREATE TABLE IF NOT EXISTS search_index (
+              run_id uuid, word text, section int, document text, heading text, weight float8,
+              PRIMARY KEY (run_id, word, section))
+            """
         )
     with Client(DATABASE) as client:
         client.define(flow)
@@ -111,7 +114,8 @@ def search(*words: str) -> None:
             """
             SELECT document, heading, count(*), sum(weight) FROM search_index
             WHERE word = ANY (%s) AND run_id = (
-              SELECT run_id FROM pgflow.runs WHERE flow_slug = %s AND status = 'completed' ORDER BY finished_at DESC LIMIT 1)
+              SELECT run_id FROM pgflow.runs
+              WHERE flow_slug = %s AND status = 'completed' ORDER BY finished_at DESC LIMIT 1)
             GROUP BY document, section, heading ORDER BY count(*) DESC, sum(weight) DESC LIMIT 10
             """,
             ([word.lower() for word in words], flow.slug),

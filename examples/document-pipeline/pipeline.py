@@ -60,10 +60,10 @@ LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 WORD = re.compile(r"[a-z]{3,}")
 # A section whose first attempt fails on purpose, so that there is a retry to be seen.
 UNLUCKY = 7
-COMMON = frozenset(
-    "the and for that this with are not has have from its one can was what who when which all any but each does "
-    "then than them they there these those will would may must more most only also into out over how where without".split()
-)
+COMMON = """
+the and for that this with are not has have from its one can was what who when which all any but each does then than
+them than they there these those will would may must more most only also into out over how where without
+"""
 
 
 @flow.step
@@ -98,7 +98,7 @@ def extract(section: Section, index: int, ctx: Context) -> Extract:
     """Words, links and languages of code of one section. An ordinary function: it runs in a thread."""
     if index == UNLUCKY and ctx.attempt == 1:
         raise ConnectionError("the first attempt at this section fails on purpose")
-    prose, languages, fence = [], [], ""
+    prose, languages, fence, common = [], [], "", set(COMMON.split())
     for line in section["text"].splitlines():
         mark = FENCE.match(line)
         if mark and (not fence or line.strip() == fence):
@@ -109,7 +109,7 @@ def extract(section: Section, index: int, ctx: Context) -> Extract:
             prose.append(line)
     text = re.sub(r"`[^`\n]*`", " ", "\n".join(prose))
     return Extract(
-        words=Counter(word for word in WORD.findall(LINK.sub(" ", text).lower()) if word not in COMMON),
+        words=Counter(word for word in WORD.findall(LINK.sub(" ", text).lower()) if word not in common),
         links=LINK.findall(text),
         languages=languages,
     )
@@ -119,7 +119,7 @@ def extract(section: Section, index: int, ctx: Context) -> Extract:
 def index(run: Payload, split: list[Section], extract: list[Extract], ctx: Context) -> Index:
     """Writes how much each word says about each section (tf-idf) into a table, for `main.py search`."""
     sections_with = Counter(word for one in extract for word in one["words"])
-    rows, by_document = [], defaultdict[str, Counter[str]](Counter)
+    rows, by_document = [], defaultdict[str, defaultdict[str, float]](lambda: defaultdict(float))
     for number, (section, one) in enumerate(zip(split, extract, strict=True)):
         length = sum(one["words"].values()) or 1
         for word, count in one["words"].items():
@@ -134,13 +134,13 @@ def index(run: Payload, split: list[Section], extract: list[Extract], ctx: Conte
         ) as copy:
             for row in rows:
                 copy.write_row(row)
-    top = {document: [word for word, _ in words.most_common(4)] for document, words in sorted(by_document.items())}
+    top = {document: sorted(words, key=lambda word: -words[word])[:4] for document, words in by_document.items()}
     return Index(terms=len(sections_with), top_terms=top)
 
 
 @flow.step
-async def check_links(run: Payload, split: list[Section], extract: list[Extract]) -> Links:
-    """Follows the links between the files. A coroutine: it runs in the event loop, beside `index`."""
+def check_links(run: Payload, split: list[Section], extract: list[Extract]) -> Links:
+    """Follows the links between the files, beside `index`."""
     folder = Path(run["folder"])
     anchors = {(section["document"], section["anchor"]) for section in split}
     checked, outside, broken = 0, 0, []
@@ -169,12 +169,14 @@ def report(split: list[Section], extract: list[Extract], index: Index, check_lin
         words[section["document"]] += sum(one["words"].values())
     width = max(map(len, sections), default=8)
     lines = [
-        f"{len(sections)} documents, {len(split)} sections, {sum(words.values()):,} words, {index['terms']:,} different ones",
+        f"{len(sections)} documents, {len(split)} sections, {sum(words.values()):,} words, "
+        f"{index['terms']:,} different ones",
         "",
         f"| {'document':{width}} | sections |  words | is about |",
         f"| {'-' * width} | -------: | -----: | --- |",
         *(
-            f"| {document:{width}} | {sections[document]:8} | {count:6,} | {', '.join(index['top_terms'].get(document, []))} |"
+            f"| {document:{width}} | {sections[document]:8} | {count:6,} | "
+            f"{', '.join(index['top_terms'].get(document, []))} |"
             for document, count in words.most_common()
         ),
         "",

@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
-"""Measures one worker process with handlers that do nothing, and the bare SQL loop, on the server that PGHOST and so on name.
+"""Measures one worker process with handlers that do nothing, and the bare SQL loop.
 
-Each line is measured once in each round, in a database of its own, so that a slow minute meets all lines alike. The work is
-a chain of three steps. The rate is tasks by the time from the first claim to the last completion, as the server has them.
+The server is the one that PGHOST and so on name. Each line is measured once in each round, in a database of its own, so
+that a slow minute meets all lines alike. The work is a chain of three steps. The rate is tasks by the time from the
+first claim to the last completion, as the server has them.
 """
 
 from __future__ import annotations

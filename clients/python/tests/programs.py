@@ -1,8 +1,8 @@
 """A worker as a process of its own, for tests that end it.
 
-    programs.py CONNINFO [NAME=VALUE…]
+    programs.py CONNINFO FLOW [NAME=VALUE…]
 
-Works flow `load` until it is told to stop. Each call of a handler is noted in table `calls`, in a connection of its own.
+Works a flow until it is told to stop. Handlers of `slow` and `forever` note in table `calls` what they are doing.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -83,10 +84,8 @@ def stuck(run: Any, ctx: Context) -> None:
 async def heedless(run: Any, ctx: Context) -> None:
     await asyncio.to_thread(note, ctx, "began")
     while True:
-        try:
+        with suppress(asyncio.CancelledError):
             await asyncio.sleep(100)
-        except asyncio.CancelledError:
-            pass
 
 
 FLOWS = {each.slug: each for each in (flow, slow, forever)}

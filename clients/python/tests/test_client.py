@@ -72,7 +72,7 @@ def test_define_run_wait(client: Client, database: Database) -> None:
     assert run.svg().startswith("<svg")
 
 
-def test_the_server_takes_every_option(client: Client) -> None:
+def test_the_server_takes_every_option(client: Client, database: Database) -> None:
     flow = Flow(
         "all",
         description="d",
@@ -98,6 +98,7 @@ def test_the_server_takes_every_option(client: Client) -> None:
     )
     def first(run: Any) -> None: ...
 
+    database.rows("CREATE FUNCTION f(input jsonb) RETURNS jsonb LANGUAGE sql AS 'SELECT input'")
     flow.sql("sql", "public.f", depends_on=["first"])
     flow.http("http", "https://example.com", over="sql")
     flow.flow("child", "other", depends_on=["http"])
@@ -131,7 +132,7 @@ def test_a_run_of_later_is_pending(client: Client) -> None:
 def test_waiting_for_what_fails_is_cancelled_or_takes_too_long(client: Client, database: Database) -> None:
     client.define(flow)
     late = client.run(flow, {"count": 3})
-    with pytest.raises(TimeoutError, match="has not ended within 0.1 s"):
+    with pytest.raises(TimeoutError, match=r"has not ended within 0\.1 s"):
         late.wait(timeout=0.1)
     assert late.cancel("enough") == "cancelled"
     with pytest.raises(RunCancelled) as cancelled:

@@ -63,9 +63,7 @@ class Handler:
             if name in (_ITEM, _INDEX):
                 return name
             if not left:
-                raise DefinitionError(
-                    f"{where}: parameter {name!r} is one too many: a map's function gets (item, index)"
-                )
+                raise DefinitionError(f"{where}: parameter {name!r} is one too many: a map gets (item, index)")
             return left.pop(0)
 
         handler = cls._of(where, function, source)

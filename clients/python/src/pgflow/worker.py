@@ -83,12 +83,12 @@ class Worker:
     - `concurrency`: how many handlers run at once. Coroutines run in the event loop, other functions in threads.
     - `batch_size`: how many tasks are claimed in a call at most. Short tasks are claimed ahead, long ones are not.
     - `queues`: serve only these of the flows' queues.
-    - `poll_interval`: seconds between two looks when there is nothing to do. Retries and delays that fall due may be that
-      late; new tasks are not, if `listen`.
+    - `poll_interval`: seconds between two looks when there is nothing to do. Retries and delays that fall due may be
+      that late; new tasks are not, if `listen`.
     - `listen`: be woken by NOTIFY. False behind a connection pooler in transaction mode; then nothing is kept in the
       session, prepared statements included.
-    - `lease_seconds`: how long a claim lasts, instead of the step's `timeout`. Leases of running handlers are extended when
-      half of it is over.
+    - `lease_seconds`: how long a claim lasts, instead of the step's `timeout`. Leases of running handlers are extended
+      when half of it is over.
     - `shutdown_timeout`: seconds that running handlers get when the worker is told to stop.
     - `worker_id`: its name in `step_tasks` and `workers`; made of host and process if not said.
     """
@@ -152,8 +152,8 @@ class Worker:
         for queue in mine:
             if queue in others:
                 raise DefinitionError(
-                    f"{others[queue]} has no function here, but is in queue {queue!r}, which this worker serves; give it a "
-                    "queue of its own"
+                    f"{others[queue]} has no function here, but is in queue {queue!r}, which this worker serves; give "
+                    "it a queue of its own"
                 )
         return list(mine)
 
@@ -165,9 +165,9 @@ class Worker:
     def run(self) -> None:
         """Works until SIGTERM, SIGINT or `stop`; then finishes what runs, gives back the rest, and returns.
 
-        A second signal ends the patience with what runs. Raises `NotAllowed` if the role may not claim from a queue, and
-        psycopg.errors.UndefinedFunction or InvalidSchemaName where there is no pgflow, at the first claim; later errors
-        of the database are waited for to pass.
+        A second signal ends the patience with what runs. Raises `NotAllowed` if the role may not claim from a queue,
+        and psycopg.errors.UndefinedFunction or InvalidSchemaName where there is no pgflow, at the first claim; later
+        errors of the database are waited for to pass.
         """
         _run_in_loop(self._run_heeding_signals())
 
@@ -576,10 +576,9 @@ class _Shift:
             if self._is_announced:
                 return
             self._is_announced = True
-        try:
+        # The loop may have ended without us; then the task was given back.
+        with suppress(RuntimeError):
             self.loop.call_soon_threadsafe(self._arrive)
-        except RuntimeError:  # the loop has ended without us, and the task was given back
-            pass
 
     def _arrive(self) -> None:
         with self._arriving:
