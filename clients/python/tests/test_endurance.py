@@ -67,7 +67,7 @@ def test_ten_thousand_tasks_while_workers_are_killed(
         processes.append(start(database.conninfo, load, concurrency=20))
     kills = 0
     for _ in range(6):
-        time.sleep(0.8)
+        time.sleep(0.4)
         victim = processes.pop(0)
         held = database.value("SELECT count(*) FROM pgflow.step_tasks WHERE status = 'started'")
         victim.send_signal(signal.SIGKILL)

@@ -57,7 +57,7 @@ class Handler:
             name = parameter.name
             if name == "run" or name in known:
                 raise DefinitionError(
-                    f"{where}: parameter {name!r} is a name of a step's output or the payload, but a task of a map gets "
+                    f"{where}: parameter {name!r} is a step's output or the payload, but a task of a map gets "
                     "(item, index) alone; put what it needs into the elements"
                 )
             if name in (_ITEM, _INDEX):
