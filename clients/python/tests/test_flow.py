@@ -57,6 +57,25 @@ def test_the_decorated_function_stays_a_function_and_names_its_step() -> None:
     assert flow.steps["third"].deps == ("second",)
 
 
+def test_a_step_may_be_called_index() -> None:
+    flow = Flow("f")
+
+    @flow.step
+    def index(run: int) -> list[int]:
+        return [run]
+
+    @flow.map(over="index")
+    def each(item: int, index: int) -> int:
+        return item + index
+
+    @flow.step
+    def last(index: list[int], each: list[int]) -> int:
+        return len(index) + len(each)
+
+    assert flow.steps["each"].deps == ("index",)
+    assert flow.steps["last"].deps == ("index", "each")
+
+
 def test_steps_of_every_executor() -> None:
     child = Flow("child")
     flow = Flow("f", output_step_slug="wait")

@@ -176,8 +176,8 @@ class Flow:
             name = self._slug_for(function, slug)
             where = self._where(name)
             bound = Handler.of_step(where, function, self._steps)
-            deps = self._deps(where, depends_on) + bound.deps
-            deps = tuple(dict.fromkeys(deps))
+            named = (key for key in bound.keys if key != "run")
+            deps = tuple(dict.fromkeys((*self._deps(where, depends_on), *named)))
             self._add(Step(name, deps, "single", None, "worker", None, dict(options), bound))
             return function
 

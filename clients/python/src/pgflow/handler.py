@@ -21,8 +21,8 @@ class Handler:
 
     function: Callable[..., Any]
     is_async: bool
-    deps: tuple[str, ...]
-    """The steps that its parameters name."""
+    keys: tuple[str, ...]
+    """The keys of the input that its parameters name: of a single step `run` and its deps."""
     positional: tuple[tuple[str, Any], ...]
     """Keys of the input, with what to pass for an absent one."""
     named: tuple[tuple[str, str], ...]
@@ -55,13 +55,13 @@ class Handler:
 
         def source(parameter: inspect.Parameter) -> str:
             name = parameter.name
+            if name in (_ITEM, _INDEX):
+                return name
             if name == "run" or name in known:
                 raise DefinitionError(
                     f"{where}: parameter {name!r} is a step's output or the payload, but a task of a map gets "
                     "(item, index) alone; put what it needs into the elements"
                 )
-            if name in (_ITEM, _INDEX):
-                return name
             if not left:
                 raise DefinitionError(f"{where}: parameter {name!r} is one too many: a map gets (item, index)")
             return left.pop(0)
@@ -101,12 +101,12 @@ class Handler:
                     named.append((parameter.name, key))
                     if has_default:
                         optional.add(parameter.name)
-        keys = [key for key, _ in positional] + [key for _, key in named]
+        keys = (*(key for key, _ in positional), *(key for _, key in named))
         call = function if inspect.isroutine(function) else getattr(function, "__call__", function)  # noqa: B004
         return cls(
             function=function,
             is_async=inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(call),
-            deps=tuple(key for key in keys if key not in ("run", _ITEM, _INDEX)),
+            keys=keys,
             positional=tuple(positional),
             named=tuple(named),
             optional=frozenset(optional),

@@ -134,6 +134,14 @@ def describe(error: BaseException) -> str:
     return "\n".join(lines)
 
 
+def without_ours(error: BaseException) -> BaseException:
+    """The exception with a traceback that begins in the handler."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_frame.f_code.co_filename.startswith(_HERE):
+        trace = trace.tb_next
+    return error.with_traceback(trace) if trace is not None else error
+
+
 def _text(error: BaseException) -> str:
     try:
         return str(error)

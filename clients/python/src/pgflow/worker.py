@@ -32,11 +32,11 @@ from typing import Any, LiteralString, Self
 
 import psycopg
 
-from .errors import DefinitionError, refusals
+from .errors import DefinitionError, NonRetryable, RetryAfter, refusals
 from .flow import Flow
 from .handler import Handler
 from .link import Link, is_refusal, is_setup
-from .task import RELEASE, Result, Task, abandoned, claimed, completed, failed, rejected
+from .task import RELEASE, Result, Task, abandoned, claimed, completed, failed, rejected, without_ours
 from .threads import Threads
 
 _log = logging.getLogger("pgflow")
@@ -604,9 +604,12 @@ class _Shift:
     def _failed(self, task: Task, error: BaseException) -> str:
         if abandoned(error, task):
             return RELEASE
-        if not task.is_lost:
-            _log.warning("%s failed: %s", task.name, error, exc_info=error)
-        return failed(error)
+        verdict = failed(error)
+        if isinstance(error, NonRetryable | RetryAfter):
+            _log.warning("%s failed: %s", task.name, verdict)
+        elif not task.is_lost:
+            _log.warning("%s failed", task.name, exc_info=without_ours(error))
+        return verdict
 
     def _finish(self, task: Task, verdict: str) -> None:
         now = time.monotonic()
