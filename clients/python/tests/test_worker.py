@@ -14,7 +14,18 @@ import psycopg
 import pytest
 from servers import Database, eventually
 
-from pgflow import Client, Context, DefinitionError, Flow, NonRetryable, NotAllowed, RetryAfter, RunFailed, Worker
+from pgflow import (
+    Client,
+    Context,
+    DefinitionError,
+    Flow,
+    NonRetryable,
+    NotAllowed,
+    RetryAfter,
+    RunFailed,
+    TaskCancelled,
+    Worker,
+)
 from pgflow.link import Link
 
 ATTEMPTS = """
@@ -524,6 +535,63 @@ def test_a_worker_that_may_only_work_works(client: Client, database: Database) -
     finally:
         database.rows("DROP OWNED BY python_worker")
         database.rows("DROP ROLE python_worker")
+
+
+def test_a_handler_completes_in_its_own_transaction(client: Client, database: Database) -> None:
+    flow = Flow("f", max_attempts=3, base_delay=0)
+
+    @flow.map(over="run")
+    def pay(amount: int, ctx: Context) -> None:
+        with psycopg.connect(database.conninfo) as connection:
+            connection.execute("INSERT INTO payments VALUES (%s, %s)", (amount, ctx.attempt))
+            ctx.complete(connection, {"paid": amount})
+            if ctx.attempt == 1 and amount % 2:
+                raise ConnectionError("before the commit")
+
+    @flow.step
+    async def book(pay: list[Any], ctx: Context) -> str:
+        async with await psycopg.AsyncConnection.connect(database.conninfo) as connection:
+            await connection.execute("INSERT INTO payments VALUES (%s, %s)", (-sum(one["paid"] for one in pay), 0))
+            await ctx.complete_async(connection, "booked")
+        return "does not count"
+
+    @flow.step
+    def last(book: str) -> str:
+        return book
+
+    database.rows("CREATE TABLE payments (amount int, attempt int)")
+    client.define(flow)
+    with Worker(database.conninfo, [flow], poll_interval=60):
+        assert client.run(flow, list(range(10))).wait(timeout=10) == {"last": "booked"}
+    assert database.rows("SELECT amount, attempt FROM payments ORDER BY amount") == [
+        (-45, 0),
+        *((amount, amount % 2 + 1) for amount in range(10)),
+    ]
+
+
+def test_who_lost_its_task_cannot_complete_it(client: Client, database: Database) -> None:
+    flow = Flow("f")
+    raised: list[BaseException] = []
+
+    @flow.step
+    def pay(run: Any, ctx: Context) -> None:
+        client.handle(ctx.run_id).cancel()
+        try:
+            with psycopg.connect(database.conninfo) as connection:
+                connection.execute("INSERT INTO payments VALUES (1)")
+                ctx.complete(connection)
+        except BaseException as error:
+            raised.append(error)
+            raise
+
+    database.rows("CREATE TABLE payments (amount int)")
+    client.define(flow)
+    with Worker(database.conninfo, [flow]):
+        run = client.run(flow)
+        eventually(lambda: raised, "it was told")
+    assert isinstance(raised[0], TaskCancelled)
+    assert database.rows("SELECT * FROM payments") == []
+    assert run.status() == "cancelled"
 
 
 def test_being_cancelled_gives_everything_back(client: Client, database: Database) -> None:

@@ -17,6 +17,8 @@ from .handler import Handler
 _HERE = str(Path(__file__).parent)
 _FRAMES, _CAUSES, _MESSAGE, _CHARACTERS = 5, 3, 4_000, 8_000
 
+SETTLED = ""
+"""The handler has told the server itself."""
 RELEASE = '"release":true'
 """Hands the task back: the same attempt is ready again."""
 
@@ -80,15 +82,17 @@ def claimed(row: tuple[Any, ...], handler: Handler, worker_id: str, called_at: f
         lease=lease,
         input=input,
         handler=handler,
-        context=Context(UUID(run_id), flow_slug, step_slug, task_index, attempt, worker_id),
+        context=Context(UUID(run_id), flow_slug, step_slug, task_index, attempt, worker_id, lease=lease),
         claimed_at=called_at,
         lease_span=lease_span,
         extend_at=called_at + lease_span / 2,
     )
 
 
-def completed(output: Any) -> str:
+def completed(output: Any, context: Context) -> str:
     """What is said of an output; of one that is not JSON, that the attempt failed."""
+    if context.settled.is_set():
+        return SETTLED
     try:
         return '"output":' + encode(output)
     except RecursionError:

@@ -36,7 +36,7 @@ from .errors import DefinitionError, NonRetryable, RetryAfter, refusals
 from .flow import Flow
 from .handler import Handler
 from .link import Link, is_refusal, is_setup
-from .task import RELEASE, Result, Task, abandoned, claimed, completed, failed, rejected, without_ours
+from .task import RELEASE, SETTLED, Result, Task, abandoned, claimed, completed, failed, rejected, without_ours
 from .threads import Threads
 
 _log = logging.getLogger("pgflow")
@@ -568,7 +568,7 @@ class _Shift:
         verdict: Any
         try:
             output = task.call()
-            verdict = output if inspect.isawaitable(output) else completed(output)
+            verdict = output if inspect.isawaitable(output) else completed(output, task.context)
         except BaseException as error:  # whatever a handler raises, it is the attempt that ends
             verdict = self._failed(task, error)
         with self._arriving:
@@ -594,7 +594,7 @@ class _Shift:
 
     async def _await(self, task: Task, awaitable: Any) -> None:
         try:
-            verdict = completed(await (task.call() if awaitable is None else awaitable))
+            verdict = completed(await (task.call() if awaitable is None else awaitable), task.context)
         except GeneratorExit:
             raise
         except BaseException as error:
@@ -618,7 +618,10 @@ class _Shift:
         self._running.discard(task)
         if task in self._held:
             self._held.discard(task)
-            if not task.is_lost:
+            if verdict == SETTLED:
+                # What depends on it may be ready.
+                self._look_again(self._worker._queues)
+            elif not task.is_lost:
                 self._results.append(task.result(verdict))
         if not self._is_stopping:
             self._start_tasks()
@@ -706,7 +709,7 @@ class _Shift:
             due = sorted((task for task in self._held if task.extend_at <= now), key=lambda task: task.extend_at)
             try:
                 for task in due:
-                    if task in self._held and not task.is_lost:
+                    if task in self._held and not task.is_lost and not task.context.settled.is_set():
                         await self._extend(task)
                 delays.end()
             except psycopg.Error as error:
