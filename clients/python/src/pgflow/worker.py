@@ -751,7 +751,10 @@ class _Delays:
 
     async def wait(self, error: psycopg.Error) -> None:
         if self._delay == 0.0:
-            _log.warning("%s does not work, and is tried again until it does: %s", self._what, str(error).strip())
+            message = str(error).strip()
+            if error.sqlstate in ("26000", "42P05"):
+                message += " (behind a connection pooler in transaction mode say listen=False)"
+            _log.warning("%s does not work, and is tried again until it does: %s", self._what, message)
         self._delay = min(max(self._delay * 2, _FIRST_DELAY), _LAST_DELAY)
         await asyncio.sleep(self._delay * random.uniform(0.8, 1.2))
 
