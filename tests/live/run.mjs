@@ -1,0 +1,12 @@
+// Runs the tests, one after the other, on one database and mostly one pgflow-live.
+import { finish, run } from './harness.mjs'
+
+import './tokens.mjs'
+import './calls.mjs'
+import './streams.mjs'
+import './channels.mjs'
+import './failures.mjs'
+import './browser.mjs'
+
+process.exitCode = await run(process.argv.slice(2))
+await finish()
