@@ -1,6 +1,7 @@
 # shellcheck shell=bash
 # Sourced by the examples: builds pgflow, starts a throw-away server with it, and ends at the end what they began.
-# PG (15, the version of PostgreSQL) or PG_CONFIG (a server to install into) may be set in the environment.
+# PG (15, the version of PostgreSQL) or PG_CONFIG (a server to install into) may be set in the environment, and
+# INSTALL=no, which takes the pgflow that PG_CONFIG has.
 #
 # Sets pg_config, and pids, to which an example adds the processes that it begins. Defines step, install_pgflow,
 # start_server, start_live (which sets live), start_page (which sets page) and keep_server.
@@ -32,6 +33,10 @@ trap 'exit 143' TERM HUP
 step() { say "==> $*"; }
 
 install_pgflow() {
+	if [ "${INSTALL:-}" = no ]; then
+		pg_config=${PG_CONFIG:?is to be set with INSTALL=no}
+		return
+	fi
 	step "what building needs (compilers, cargo-pgrx)"
 	"$root/scripts/toolchain"
 	step "a PostgreSQL to install into"
