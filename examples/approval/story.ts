@@ -79,7 +79,9 @@ async function play(browser: Browser): Promise<void> {
   say('Maria has two windows open. What she says first counts, and the other one says so.');
   const second = await open(browser, 'maria');
   await second.locator(bicycle).waitFor();
-  await second.route('**/inbox', (route) => route.abort());
+  // This one does not hear of it in time.
+  const before: unknown = await (await second.waitForResponse('**/inbox')).json();
+  await second.route('**/inbox', (route) => route.fulfill({ json: before }));
   await maria.click(`${bicycle} .no`);
   await sees(ann, `${bicycle} .state`, 'Declined: Maria says no.');
   await second.click(`${bicycle} .yes`);
