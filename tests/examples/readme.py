@@ -17,7 +17,8 @@ DECLARED = "declare const getToken: () => Promise<string>;\n"
 
 
 def script(markdown: str) -> str:
-    lines = ["checkout=$PWD"]
+    # What is left running ends with the section, and with the script: each job with its children, as kill %1 does it.
+    lines = ["checkout=$PWD", "set -m", 'end() { for job in $(jobs -p); do kill -- "-$job"; done; wait; }', "trap end EXIT"]
     session = ""
     for section in SECTIONS:
         found = re.search(rf"^## Five minutes in {section}\n(.*?)^## ", markdown, re.M | re.S)
@@ -53,8 +54,7 @@ def script(markdown: str) -> str:
                 )
             else:
                 sys.exit(f"what is to become of a block of {language}?")
-        # What the section has left running.
-        lines.append("jobs -p | xargs -r kill; wait")
+        lines.append("end")
     lines.append(f"psql -X -v ON_ERROR_STOP=1 -f - <<'END_OF_SESSION'\n{session}END_OF_SESSION")
     return "\n".join(lines) + "\n"
 
