@@ -40,12 +40,25 @@ pub async fn runs(
     let caller = app.doorkeeper.caller_of(&headers).await?;
     let limit = filter.limit.unwrap_or(USUAL);
     if !(1..=MOST).contains(&limit) {
-        return Err(Failure::Bad(format!("limit must be 1 to {MOST}, not {limit}")));
+        return Err(Failure::Bad(format!(
+            "limit must be 1 to {MOST}, not {limit}"
+        )));
     }
     // What is left out is no filter, and so is what a form sends empty.
     let given = |value: Option<String>| value.filter(|value| !value.is_empty());
     let (flow_slug, status) = (given(filter.flow_slug), given(filter.status));
-    list(&app, caller, RUNS, vec![Box::new(flow_slug), Box::new(status), Box::new(filter.before), Box::new(limit)]).await
+    list(
+        &app,
+        caller,
+        RUNS,
+        vec![
+            Box::new(flow_slug),
+            Box::new(status),
+            Box::new(filter.before),
+            Box::new(limit),
+        ],
+    )
+    .await
 }
 
 /// `GET /flows`: those that the caller sees.
@@ -87,10 +100,18 @@ async fn ask(
         .act(&caller, Mode::Read, move |transaction| {
             Box::pin(async move {
                 let refused = |error| Failure::of_statement(&asked, &error);
-                let prepared = transaction.prepare_cached(statement).await.map_err(refused)?;
-                let parameters: Vec<_> =
-                    parameters.iter().map(|parameter| &**parameter as &(dyn ToSql + Sync)).collect();
-                let row = transaction.query_one(&prepared, &parameters).await.map_err(refused)?;
+                let prepared = transaction
+                    .prepare_cached(statement)
+                    .await
+                    .map_err(refused)?;
+                let parameters: Vec<_> = parameters
+                    .iter()
+                    .map(|parameter| &**parameter as &(dyn ToSql + Sync))
+                    .collect();
+                let row = transaction
+                    .query_one(&prepared, &parameters)
+                    .await
+                    .map_err(refused)?;
                 row.try_get(0).map_err(refused)
             })
         })
@@ -98,5 +119,12 @@ async fn ask(
 }
 
 fn respond(body: String) -> Response {
-    ([(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, "no-store")], body).into_response()
+    (
+        [
+            (header::CONTENT_TYPE, "application/json"),
+            (header::CACHE_CONTROL, "no-store"),
+        ],
+        body,
+    )
+        .into_response()
 }
