@@ -3,7 +3,8 @@
 import type { ClaimedTask } from './connection.js';
 import type { StepContext } from './context.js';
 
-export function stepContext(task: Omit<ClaimedTask, 'input' | 'leaseMs'>, signal: AbortSignal): StepContext {
+/** `signal` is asked when a handler asks: most never do, and an AbortSignal costs more than the rest of a short task. */
+export function stepContext(task: Omit<ClaimedTask, 'input' | 'leaseMs'>, signal: () => AbortSignal): StepContext {
   const { runId, flowSlug, stepSlug, taskIndex, attempt, lease } = task;
   return {
     runId,
@@ -12,7 +13,9 @@ export function stepContext(task: Omit<ClaimedTask, 'input' | 'leaseMs'>, signal
     taskIndex,
     attempt,
     lease,
-    signal,
+    get signal() {
+      return signal();
+    },
     idempotencyKey: `${runId}/${stepSlug}/${taskIndex}`,
     // The run is the trace, as it is for HTTP steps; a lease is random, so it names the attempt as a span.
     traceparent: `00-${runId.replaceAll('-', '')}-${lease.toString(16).padStart(16, '0')}-01`,

@@ -69,8 +69,10 @@ export class QueueLoop<Held extends HeldTask> {
   #failures = 0;
   #isBackingOff = false;
   #isClaiming = true;
+  #restsUntil = 0;
   #timer: ReturnType<typeof setTimeout> | undefined;
   #armTimer: ReturnType<typeof setTimeout> | undefined;
+  #restTimer: ReturnType<typeof setTimeout> | undefined;
 
   constructor(queue: string, lane: Lane, bell: Bell | undefined, host: QueueHost<Held>) {
     this.queue = queue;
@@ -86,7 +88,7 @@ export class QueueLoop<Held extends HeldTask> {
 
   /** Whether it should claim: it may have tasks, or it settles some, which may make others ready. */
   get wantsTasks(): boolean {
-    return this.#isHungry || this.#outbox.length > 0;
+    return performance.now() >= this.#restsUntil && (this.#isHungry || this.#outbox.length > 0);
   }
 
   /** Whether nothing is left to hand over. */
@@ -97,6 +99,16 @@ export class QueueLoop<Held extends HeldTask> {
   /** Takes a result; it goes with the next call. */
   push(held: Held, outcome: Outcome): void {
     this.#outbox.push({ held, outcome, text: resultText(held.task, outcome) });
+  }
+
+  /** Leaves the queue to others for a while. Results are handed over. */
+  rest(milliseconds: number): void {
+    this.#restsUntil = performance.now() + milliseconds;
+    clearTimeout(this.#restTimer);
+    this.#restTimer = setTimeout(() => {
+      this.#isHungry = true;
+      this.#host.wake();
+    }, milliseconds + 1);
   }
 
   /** Somebody says that there may be tasks. */
@@ -113,6 +125,7 @@ export class QueueLoop<Held extends HeldTask> {
   stopClaiming(): void {
     this.#isClaiming = false;
     clearTimeout(this.#armTimer);
+    clearTimeout(this.#restTimer);
     if (!this.#isBackingOff) clearTimeout(this.#timer);
     this.#bell?.disarm(this.queue);
   }

@@ -27,15 +27,20 @@ export function outputText(value: unknown): { text: string } | { problem: string
   try {
     text = JSON.stringify(value);
   } catch (error) {
-    return { problem: jsonProblem(value) ?? (error as Error).message };
+    return { problem: short(jsonProblem(value) ?? (error as Error).message) };
   }
-  if (text === undefined) return { problem: jsonProblem(value) ?? `a ${typeof value} is not JSON` };
+  if (text === undefined) return { problem: short(jsonProblem(value) ?? `a ${typeof value} is not JSON`) };
   // Escapes that a jsonb refuses; the first look is cheap, and wrong only for text that talks about escapes.
   if (/\\u(0000|d[89a-f])/i.test(text)) {
     const problem = jsonProblem(JSON.parse(text));
-    if (problem !== undefined) return { problem };
+    if (problem !== undefined) return { problem: short(problem) };
   }
   return { text };
+}
+
+/** The path to a problem may be very long. */
+function short(problem: string): string {
+  return problem.length <= 400 ? problem : `${problem.slice(0, 200)} … ${problem.slice(-200)}`;
 }
 
 /** An outcome as an element of the array. */

@@ -6,7 +6,7 @@
  * is answered by trying again.
  */
 
-import { connect } from './connection.js';
+import { connect } from './connection-open.js';
 import type { CallError, ClaimedTask, Connection, ConnectionOptions } from './connection.js';
 import type { StepContext } from './context.js';
 import type { StepDefinition } from './flow.js';
@@ -139,7 +139,7 @@ const LAST_WORDS_MS = 2_000;
 /** Tasks that were claimed ahead and find no room within this time are handed back. */
 const LONGEST_AHEAD_MS = 1_000;
 
-/** A task that nobody here can do is kept this long, so that it does not go to and fro without a pause. */
+/** A task that nobody here can do is kept this long, and left to others as long. */
 const UNKNOWN_TASK_MS = 1_000;
 
 /** An extension that failed is tried again after so long. */
@@ -153,7 +153,8 @@ type Handler = (input: unknown, context: StepContext) => unknown;
 interface Held extends HeldTask {
   readonly loop: QueueLoop<Held>;
   readonly context: StepContext;
-  readonly controller: AbortController;
+  /** Made when the handler asks for its signal, or when there is something to tell it. */
+  controller: AbortController | undefined;
   readonly leaseMs: number;
   /** When the lease is to be extended; half of it is over then. */
   extendAt: number;
@@ -299,7 +300,7 @@ class TaskWorker implements Worker, QueueHost<Held> {
   /** The time is over: what still runs is told to end, and handed back. */
   #handBack(): void {
     for (const held of [...this.#held]) {
-      if (held.startedAt !== undefined && !held.isOver) held.controller.abort(new WorkerStoppedError());
+      if (held.startedAt !== undefined && !held.isOver) controllerOf(held).abort(new WorkerStoppedError());
       this.#release(held);
     }
     this.#deadlineTimer = setTimeout(() => void this.#close(), LAST_WORDS_MS);
@@ -386,12 +387,11 @@ class TaskWorker implements Worker, QueueHost<Held> {
     for (const task of tasks) {
       const step = this.#steps.get(`${task.flowSlug}/${task.stepSlug}`);
       const leaseMs = task.leaseMs ?? (step?.leaseSeconds ?? USUAL_LEASE_SECONDS) * 1_000;
-      const controller = new AbortController();
       const held: Held = {
         task,
         loop,
-        controller,
-        context: stepContext(task, controller.signal),
+        controller: undefined,
+        context: stepContext(task, () => controllerOf(held).signal),
         leaseMs,
         extendAt: sentAt + leaseMs / 2,
         startedAt: undefined,
@@ -474,7 +474,7 @@ class TaskWorker implements Worker, QueueHost<Held> {
         const error = new TaskTimeoutError(maxTaskSeconds);
         this.#finish(held, this.#failed(held, error));
         held.isOver = true;
-        held.controller.abort(error);
+        controllerOf(held).abort(error);
         // It may not listen; its place is needed.
         leave();
       }, maxTaskSeconds * 1_000);
@@ -531,7 +531,14 @@ class TaskWorker implements Worker, QueueHost<Held> {
     this.#warnRarely(step, () =>
       this.#logger.warn(`pgflow worker ${this.workerId}: queue ${held.loop.queue} has tasks of ${step}, which has no handler here; they are handed back`),
     );
-    this.#unknown.set(held, setTimeout(() => this.#release(held), UNKNOWN_TASK_MS));
+    this.#unknown.set(
+      held,
+      setTimeout(() => {
+        // The call that hands it back must not take it again: it is others who may know it.
+        held.loop.rest(UNKNOWN_TASK_MS);
+        this.#release(held);
+      }, UNKNOWN_TASK_MS),
+    );
   }
 
   // Leases.
@@ -582,7 +589,7 @@ class TaskWorker implements Worker, QueueHost<Held> {
     clearTimeout(this.#unknown.get(held));
     this.#unknown.delete(held);
     this.#logger.warn(`pgflow worker ${this.workerId}: ${nameOf(held.task)} is lost: ${error.message}`);
-    held.controller.abort(error);
+    controllerOf(held).abort(error);
     this.#tell(() => this.#hooks.onError?.(error, held.context));
     this.wake();
   }
@@ -602,6 +609,10 @@ class TaskWorker implements Worker, QueueHost<Held> {
     this.#warned.set(about, now);
     warn();
   }
+}
+
+function controllerOf(held: Held): AbortController {
+  return (held.controller ??= new AbortController());
 }
 
 /** After what happens at this moment, before any timer. */

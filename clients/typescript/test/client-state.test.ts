@@ -90,8 +90,10 @@ test('each change is told once and in order, when every message comes', () => {
   }
   assert.deepEqual(told.slice(0, 5), ['run started', 'a started', 'a completed', 'b started', 'b failed']);
   assert.equal(told.filter((one) => one === 'a completed').length, 1);
-  assert.deepEqual(told.slice(-6), ['c pending', 'b started', 'b completed', 'c started', 'c completed', 'run completed'].slice(-6));
-  assert.equal(told.length, new Set(told).size + 2, told.join(', '));
+  // The retry sets two steps back.
+  assert.deepEqual(told.slice(5, 8).sort(), ['c cancelled', 'run failed', 'run started']);
+  assert.deepEqual(told.slice(8, 10).sort(), ['b pending', 'c pending']);
+  assert.deepEqual(told.slice(10), ['b started', 'b completed', 'c started', 'c completed', 'run completed']);
 });
 
 test('a first state tells what was before it, in order', () => {
