@@ -1,6 +1,7 @@
 /** A run that is watched: its state, what happens to it, and what it comes to. */
 
 import type { CallError } from './connection.js';
+import { sleep } from './client-source.js';
 import type { Source } from './client-source.js';
 import { KnownRun } from './client-state.js';
 import type { Change, Learned, Message, RunInfo, RunState, RunStatus, StepInfo } from './client-state.js';
@@ -106,11 +107,10 @@ export class WatchedRun implements RunHandle {
 
   readonly #watch: RunWatch;
   readonly #known = new KnownRun();
-  readonly #callbacks = {
-    run: new Set<(run: RunInfo) => void>(),
-    step: new Set<(step: StepInfo) => void>(),
-    change: new Set<(view: RunView) => void>(),
-  };
+  /** Everything that has been learned, in order; each listener is told from its beginning. */
+  readonly #history: Change[] = [];
+  readonly #listeners = new Set<ChangeListener>();
+  readonly #viewers = new Set<(view: RunView) => void>();
   readonly #closed = new AbortController();
   #view: RunView;
   #resolve!: (output: unknown) => void;
@@ -202,10 +202,32 @@ export class WatchedRun implements RunHandle {
   on(event: 'step', callback: (step: StepInfo) => void): () => void;
   on(event: 'change', callback: (view: RunView) => void): () => void;
   on(event: 'run' | 'step' | 'change', callback: (argument: any) => void): () => void {
-    const callbacks: Set<(argument: any) => void> = this.#callbacks[event];
-    if (callbacks === undefined) throw new TypeError(`there is no event "${event}": it is run, step or change`);
-    callbacks.add(callback);
-    return () => callbacks.delete(callback);
+    if (event === 'change') {
+      this.#viewers.add(callback);
+      return () => void this.#viewers.delete(callback);
+    }
+    if (event !== 'run' && event !== 'step') throw new TypeError(`there is no event "${String(event)}": it is run, step or change`);
+    const listener: ChangeListener = { kind: event, callback, told: 0, isReady: false };
+    this.#listeners.add(listener);
+    // What was before it listened, once it has what ends it; together with those that come at this moment.
+    queueMicrotask(() => {
+      for (const one of this.#listeners) one.isReady = true;
+      this.#catchUp();
+    });
+    return () => void this.#listeners.delete(listener);
+  }
+
+  /** Tells each listener what it has not been told yet; of one change after the other, so that they see one order. */
+  #catchUp(): void {
+    const behind = [...this.#listeners].filter((listener) => listener.isReady);
+    for (let n = Math.min(...behind.map(({ told }) => told)); n < this.#history.length; n++) {
+      const change = this.#history[n] as Change;
+      for (const listener of behind) {
+        if (listener.told !== n || !this.#listeners.has(listener)) continue;
+        listener.told++;
+        if (change.kind === listener.kind) call(listener.callback, change.kind === 'run' ? change.run : change.step);
+      }
+    }
   }
 
   async cancel(reason?: string): Promise<void> {
@@ -240,7 +262,7 @@ export class WatchedRun implements RunHandle {
           break;
         }
         const delay = Math.min(LONGEST_DELAY_MS, FIRST_DELAY_MS * 2 ** this.#failures++);
-        await new Promise((resolve) => setTimeout(resolve, delay * (0.5 + Math.random() / 2)));
+        await sleep(delay * (0.5 + Math.random() / 2), this.#closed.signal);
         this.#mustRead = true;
         continue;
       }
@@ -276,10 +298,8 @@ export class WatchedRun implements RunHandle {
     const isFirst = this.#view.run === undefined && run !== undefined;
     this.#show({ run, steps, status: run?.status ?? this.#view.status, transport: this.#isTold ? 'realtime' : 'polling' });
     if (isFirst) this.#isReady();
-    for (const change of changes) {
-      if (change.kind === 'run') call(this.#callbacks.run, change.run);
-      else call(this.#callbacks.step, change.step);
-    }
+    this.#history.push(...changes);
+    this.#catchUp();
     if (run === undefined) return;
     if (run.status === 'completed') this.#settle(() => this.#resolve(run.output));
     if (run.status === 'failed' || run.status === 'cancelled') {
@@ -317,7 +337,7 @@ export class WatchedRun implements RunHandle {
     const keys = Object.keys(news) as (keyof RunView)[];
     if (keys.every((key) => before[key] === news[key])) return;
     this.#view = { ...before, ...news };
-    call(this.#callbacks.change, this.#view);
+    for (const viewer of [...this.#viewers]) call(viewer, this.#view);
   }
 
   /** Stops watching, for a reason unless the run is over. */
@@ -334,15 +354,21 @@ export class WatchedRun implements RunHandle {
   }
 }
 
-/** Calls each; what one throws is reported as uncaught, and the others are called. */
-function call<T>(callbacks: Iterable<(argument: T) => void>, argument: T): void {
-  for (const callback of [...callbacks]) {
-    try {
-      callback(argument);
-    } catch (error) {
-      queueMicrotask(() => {
-        throw error;
-      });
-    }
+interface ChangeListener {
+  kind: Change['kind'];
+  callback: (argument: any) => void;
+  /** How much of the history it has been told. */
+  told: number;
+  isReady: boolean;
+}
+
+/** Calls back; what is thrown is reported as uncaught, and others are called all the same. */
+function call<T>(callback: (argument: T) => void, argument: T): void {
+  try {
+    callback(argument);
+  } catch (error) {
+    queueMicrotask(() => {
+      throw error;
+    });
   }
 }

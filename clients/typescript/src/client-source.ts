@@ -98,8 +98,10 @@ export class LiveEvents implements Source {
   }
 }
 
-function sleep(ms: number, stopped: AbortSignal): Promise<void> {
+/** Waits, but not longer than until it is stopped. */
+export function sleep(ms: number, stopped: AbortSignal): Promise<void> {
   return new Promise((resolve) => {
+    if (stopped.aborted) return resolve();
     const done = (): void => {
       clearTimeout(timer);
       stopped.removeEventListener('abort', done);

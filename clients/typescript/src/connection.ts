@@ -152,20 +152,3 @@ export function isTransientState(state: string): boolean {
   // the system; and a server that only reads, as a standby does until it takes over.
   return /^(08|40|53|55|57|58)/.test(state) || state === '25006';
 }
-
-/** Opens a connection; nothing is sent yet. `listen` is whether notifications may be used. */
-export async function connect(options: ConnectionOptions, listen?: boolean): Promise<Connection> {
-  if (isHttp(options)) {
-    const { HttpConnection } = await import('./connection-http.js');
-    return new HttpConnection(options);
-  }
-  if (typeof options === 'string' && /^https?:/.test(options)) {
-    throw new TypeError('a connection over HTTP needs a token: { url, token } instead of a URL alone');
-  }
-  const { PostgresConnection } = await import('./connection-postgres.js');
-  return PostgresConnection.open(options, listen);
-}
-
-function isHttp(options: ConnectionOptions): options is HttpOptions {
-  return typeof options === 'object' && typeof options.url === 'string';
-}

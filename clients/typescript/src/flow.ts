@@ -10,12 +10,11 @@ import type { StepContext } from './context.js';
 import { checkFlow, checkOutput, checkStep } from './definition.js';
 import type {
   Cascades, CheckMapDeps, CheckNewSlug, CheckResult, CheckRootMap, CheckTarget, ConditionInput, DepSlug, Executor,
-  Handler, MapInput, MapItem, NotGiven, Optional, Pattern, Resort, RunOutput, SingleInput, TaskOutput, Type, TypedStep,
-  WithStep,
+  Handler, MapInput, MapItem, NotGiven, Optional, OutputOf, Pattern, Resort, RunOutput, SingleInput, SlugOf, TaskOutput, Type, TypedStep,
 } from './inference.js';
 import type { AsJson, FlowError, Json, JsonObject } from './json.js';
 
-export type { Executor, Handler, MapInput, Resort, SingleInput, Type, TypedStep, TypedSteps } from './inference.js';
+export type { Executor, Handler, MapInput, Resort, SingleInput, Type, TypedStep } from './inference.js';
 
 /** The options of a flow, those of `define_flow`. Durations are whole seconds. */
 export interface FlowOptions {
@@ -97,10 +96,10 @@ export type FlowInput<F extends AnyFlow> = TypesOf<F>['input'];
 export type FlowOutput<F extends AnyFlow> = RunOutput<TypesOf<F>['steps'], TypesOf<F>['used'], TypesOf<F>['output']>;
 
 /** The slugs of a flow's steps. */
-export type StepSlug<F extends AnyFlow> = keyof TypesOf<F>['steps'] & string;
+export type StepSlug<F extends AnyFlow> = SlugOf<TypesOf<F>['steps']>;
 
 /** What a step of the flow returns; of a map, an array of what its tasks return. */
-export type StepOutput<F extends AnyFlow, Slug extends StepSlug<F>> = TypesOf<F>['steps'][Slug]['output'];
+export type StepOutput<F extends AnyFlow, Slug extends StepSlug<F>> = OutputOf<TypesOf<F>['steps'], Slug>;
 
 /**
  * The type of an output that nobody infers: `.sql({ slug: 'total', target: 'public.total', output: type<number>() })`.
@@ -115,7 +114,7 @@ interface AnyStep<Slug extends string, Steps, Deps, Required, Forbidden, Unmet, 
   /** The name of the step within its flow. */
   readonly slug: Slug & CheckNewSlug<Slug, Steps>;
   /** The steps it waits for, and whose outputs it gets. */
-  readonly dependsOn?: Deps;
+  readonly dependsOn?: Deps & readonly DepSlug<Steps>[];
   /** What the condition input must contain: the payload, or the outputs of the deps by slug. */
   readonly requiredInputPattern?: Required;
   /** What the condition input must not contain. */
@@ -140,14 +139,15 @@ interface WithExecutor<Who, Target> {
 }
 
 /** The flow with one more step. */
-type Extended<Input, Steps, Used extends string, Output extends string,
+type Extended<Input, Steps extends TypedStep, Used extends string, Output extends string,
   Slug extends string, Deps extends readonly unknown[], StepOutput, Required, Forbidden, Unmet, Exhausted> = Flow<
   Input,
-  WithStep<Steps, Slug, TypedStep<
+  Steps | TypedStep<
+    Slug,
     StepOutput,
     Optional<Steps, Deps, Required, Forbidden, Unmet, Exhausted>,
     Cascades<Steps, Deps, Required, Forbidden, Unmet, Exhausted>
-  >>,
+  >,
   Used | (Deps[number] & string),
   Output
 >;
@@ -160,7 +160,7 @@ type CheckInput<Input> = [Input] extends [AsJson<Input>] ? unknown : FlowError<'
  * `Input` is the payload of its runs. The other type parameters are inferred: the steps, those that are deps of others,
  * and the output step.
  */
-export class Flow<Input = Json, Steps = {}, Used extends string = never, Output extends string = never> {
+export class Flow<Input = Json, Steps extends TypedStep = never, Used extends string = never, Output extends string = never> {
   readonly slug: string;
   readonly options: FlowOptions;
   readonly steps: readonly StepDefinition[];
@@ -202,7 +202,7 @@ export class Flow<Input = Json, Steps = {}, Used extends string = never, Output 
    */
   step<
     const Slug extends string,
-    const Deps extends readonly DepSlug<Steps>[] = [],
+    const Deps extends readonly string[] = [],
     Result = NotGiven,
     const Target extends string | AnyFlow | null = null,
     Declared = NotGiven,
@@ -229,7 +229,7 @@ export class Flow<Input = Json, Steps = {}, Used extends string = never, Output 
    */
   map<
     const Slug extends string,
-    const Deps extends readonly DepSlug<Steps>[] = [],
+    const Deps extends readonly string[] = [],
     Result = NotGiven,
     const Target extends string | AnyFlow | null = null,
     Declared = NotGiven,
@@ -255,7 +255,7 @@ export class Flow<Input = Json, Steps = {}, Used extends string = never, Output 
   /** A step that a function of the database does: `target` is `schema.name`, from `jsonb` to `jsonb`. */
   sql<
     const Slug extends string,
-    const Deps extends readonly DepSlug<Steps>[] = [],
+    const Deps extends readonly string[] = [],
     Declared = Json,
     const Required extends Pattern<ConditionInput<Input, Steps, Deps>> | NotGiven = NotGiven,
     const Forbidden extends Pattern<ConditionInput<Input, Steps, Deps>> | NotGiven = NotGiven,
@@ -270,7 +270,7 @@ export class Flow<Input = Json, Steps = {}, Used extends string = never, Output 
   /** A step that an HTTP endpoint does, which may be this flow's handler, served elsewhere. `target` is its URL. */
   http<
     const Slug extends string,
-    const Deps extends readonly DepSlug<Steps>[] = [],
+    const Deps extends readonly string[] = [],
     Result = NotGiven,
     Declared = NotGiven,
     const Required extends Pattern<ConditionInput<Input, Steps, Deps>> | NotGiven = NotGiven,
@@ -294,7 +294,7 @@ export class Flow<Input = Json, Steps = {}, Used extends string = never, Output 
    */
   external<
     const Slug extends string,
-    const Deps extends readonly DepSlug<Steps>[] = [],
+    const Deps extends readonly string[] = [],
     Declared = Json,
     const Required extends Pattern<ConditionInput<Input, Steps, Deps>> | NotGiven = NotGiven,
     const Forbidden extends Pattern<ConditionInput<Input, Steps, Deps>> | NotGiven = NotGiven,
@@ -315,7 +315,7 @@ export class Flow<Input = Json, Steps = {}, Used extends string = never, Output 
    */
   timer<
     const Slug extends string,
-    const Deps extends readonly DepSlug<Steps>[] = [],
+    const Deps extends readonly string[] = [],
     const Required extends Pattern<ConditionInput<Input, Steps, Deps>> | NotGiven = NotGiven,
     const Forbidden extends Pattern<ConditionInput<Input, Steps, Deps>> | NotGiven = NotGiven,
     const Unmet extends Resort = 'skip',
@@ -336,7 +336,7 @@ export class Flow<Input = Json, Steps = {}, Used extends string = never, Output 
   childFlow<
     const Slug extends string,
     const Target extends string | AnyFlow,
-    const Deps extends readonly DepSlug<Steps>[] = [],
+    const Deps extends readonly string[] = [],
     Declared = NotGiven,
     const Required extends Pattern<ConditionInput<Input, Steps, Deps>> | NotGiven = NotGiven,
     const Forbidden extends Pattern<ConditionInput<Input, Steps, Deps>> | NotGiven = NotGiven,

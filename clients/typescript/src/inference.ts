@@ -1,7 +1,7 @@
 /**
  * What the compiler knows of a flow: the types behind `Flow.step` and `Flow.map`.
  *
- * `Steps` maps each slug to a `TypedStep`. Nothing here exists at run time; `definition.ts` has the same rules for
+ * Nothing here exists at run time; `definition.ts` has the same rules for
  * programs that are not type-checked.
  */
 import type { StepContext } from './context.js';
@@ -14,8 +14,17 @@ export type Resort = 'fail' | 'skip' | 'skip-cascade';
 /** Who does the tasks of a step. */
 export type Executor = 'worker' | 'sql' | 'http' | 'flow' | 'external' | 'timer';
 
-/** What the type of a flow remembers of a step. */
-export interface TypedStep<Output = unknown, Optional extends boolean = boolean, Cascades extends boolean = boolean> {
+/**
+ * What the type of a flow remembers of a step. The steps of a flow are a union of these: the compiler goes through a union
+ * much faster than through an object type with hundreds of members, each of which came by an intersection.
+ */
+export interface TypedStep<
+  Slug extends string = string,
+  Output = unknown,
+  Optional extends boolean = boolean,
+  Cascades extends boolean = boolean,
+> {
+  slug: Slug;
   output: Output;
   /** Whether it may be skipped, so that its output is missing. */
   optional: Optional;
@@ -23,7 +32,14 @@ export interface TypedStep<Output = unknown, Optional extends boolean = boolean,
   cascades: Cascades;
 }
 
-export type TypedSteps = Record<string, TypedStep>;
+/** The step of that slug. */
+export type StepOf<Steps, Slug> = Extract<Steps, { slug: Slug }>;
+
+/** The slugs of the steps. */
+export type SlugOf<Steps> = IsAny<Steps> extends true ? string : Steps extends TypedStep ? Steps['slug'] : never;
+
+/** The output of the step of that slug. */
+export type OutputOf<Steps, Slug> = StepOf<Steps, Slug> extends { output: infer Output } ? Output : never;
 
 /** Says a type where none can be inferred: `output: type<string[]>()`. Exists for the compiler alone. */
 export interface Type<T> {
@@ -68,29 +84,26 @@ export type CheckSlug<Slug extends string> = string extends Slug
 /** The same for a slug that must be new to the flow. */
 export type CheckNewSlug<Slug extends string, Steps> = string extends Slug
   ? unknown
-  : Slug extends keyof Steps
-    ? FlowError<`the flow has a step "${Slug}" already`>
-    : CheckSlug<Slug>;
+  : IsAny<Steps> extends true
+    ? CheckSlug<Slug>
+    : [StepOf<Steps, Slug>] extends [never]
+      ? CheckSlug<Slug>
+      : FlowError<`the flow has a step "${Slug}" already`>;
 
 /** The slugs that a new step may depend on. */
-export type DepSlug<Steps> = [keyof Steps] extends [never]
-  ? FlowError<'the flow has no steps yet to depend on'>
-  : keyof Steps & string;
+export type DepSlug<Steps> = [Steps] extends [never] ? FlowError<'the flow has no steps yet to depend on'> : SlugOf<Steps>;
 
 // Inputs.
 
 /** The outputs of deps: those that may be skipped may be missing. */
 export type DepOutputs<Steps, Deps> = {
-  [D in CertainDep<Steps, Deps>]: OutputOf<Steps[D]>;
+  [D in CertainDep<Steps, Deps>]: OutputOf<Steps, D>;
 } & {
-  [D in OptionalDep<Steps, Deps>]?: OutputOf<Steps[D]>;
+  [D in OptionalDep<Steps, Deps>]?: OutputOf<Steps, D>;
 };
 
-// Each dep by itself: a flow of hundreds of steps is no time to look at all of them at each.
-type CertainDep<Steps, Dep> = Dep extends keyof Steps ? (Steps[Dep] extends { optional: true } ? never : Dep) : never;
-type OptionalDep<Steps, Dep> = Dep extends keyof Steps ? (Steps[Dep] extends { optional: true } ? Dep : never) : never;
-
-type OutputOf<Step> = Step extends { output: infer Output } ? Output : never;
+type CertainDep<Steps, Dep> = Dep extends string ? (StepOf<Steps, Dep> extends { optional: true } ? never : Dep) : never;
+type OptionalDep<Steps, Dep> = Dep extends string ? (StepOf<Steps, Dep> extends { optional: true } ? Dep : never) : never;
 
 /** The input of the task of a single step. */
 export type SingleInput<Input, Steps, Deps> = Simplify<{ run: Input } & DepOutputs<Steps, Deps>>;
@@ -124,12 +137,12 @@ type MapSource<Input, Steps, Deps extends readonly unknown[], Over> = [Over] ext
   ? Deps extends readonly []
     ? Input
     : Deps extends readonly [infer Only]
-      ? Only extends keyof Steps ? OutputOf<Steps[Only]> : never
+      ? OutputOf<Steps, Only>
       : number extends Deps['length']
         ? any
         : FlowError<'a map with several deps says with mapOver which of them it goes over'>
-  : Over extends Deps[number] & keyof Steps
-    ? OutputOf<Steps[Over]>
+  : Over extends Deps[number]
+    ? OutputOf<Steps, Over>
     : FlowError<'mapOver is none of the deps of the step'>;
 
 /** The element of what a map goes over. */
@@ -203,9 +216,12 @@ type Resorts<Required, Forbidden, Unmet, Exhausted> =
 export type Cascades<Steps, Deps extends readonly unknown[], Required, Forbidden, Unmet, Exhausted> =
   'skip-cascade' extends Resorts<Required, Forbidden, Unmet, Exhausted>
     ? true
-    : true extends (Deps[number] extends infer D ? (D extends keyof Steps ? (Steps[D] extends { cascades: infer C } ? C : never) : never) : never)
-      ? true
-      : false;
+    : AnyCascades<Steps, Deps[number]>;
+
+/** Whether one of the deps cascades. */
+type AnyCascades<Steps, Dep> = true extends (Dep extends string ? (StepOf<Steps, Dep> extends { cascades: infer C } ? C : never) : never)
+  ? true
+  : false;
 
 /** Whether the step may be skipped. */
 export type Optional<Steps, Deps extends readonly unknown[], Required, Forbidden, Unmet, Exhausted> =
@@ -213,21 +229,14 @@ export type Optional<Steps, Deps extends readonly unknown[], Required, Forbidden
     ? Cascades<Steps, Deps, Required, Forbidden, Unmet, Exhausted>
     : true;
 
-/** `Steps` with one more. */
-export type WithStep<Steps, Slug extends string, Step extends TypedStep> = Steps & { [S in Slug]: Step };
-
 /** The output of the step, or of the leaves, that is the output of the run. */
 export type RunOutput<Steps, Used, Output> = IsAny<Steps> extends true
   ? any
   : [Output] extends [never]
-    ? [keyof Steps] extends [never]
-      ? null
-      : LeafOutputs<Steps, Exclude<keyof Steps, Used>>
-    : Output extends keyof Steps
-      ? OutputOf<Steps[Output]> | (Steps[Output] extends { optional: true } ? null : never)
-      : never;
+    ? [Steps] extends [never] ? null : LeafOutputs<Steps, Exclude<SlugOf<Steps>, Used>>
+    : OutputOf<Steps, Output> | (StepOf<Steps, Output> extends { optional: true } ? null : never);
 
 /** When all leaves are skipped there is nothing: null. */
-type LeafOutputs<Steps, Leaves extends keyof Steps> =
+type LeafOutputs<Steps, Leaves> =
   | Simplify<DepOutputs<Steps, Leaves>>
-  | (false extends (Leaves extends unknown ? (Steps[Leaves] extends { optional: true } ? true : false) : never) ? never : null);
+  | ([CertainDep<Steps, Leaves>] extends [never] ? null : never);

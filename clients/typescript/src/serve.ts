@@ -3,7 +3,7 @@
  * `Request` and gives a `Response`. What it answers is what `docs/http.md` says about answers.
  */
 
-import { connect } from './connection.js';
+import { connect } from './connection-open.js';
 import type { CallError, Connection, ConnectionOptions, Lane, Receipt, TaskRef } from './connection.js';
 import type { StepContext } from './context.js';
 import type { StepDefinition } from './flow.js';

@@ -6,7 +6,7 @@
  * is answered by trying again.
  */
 
-import { connect } from './connection.js';
+import { connect } from './connection-open.js';
 import type { CallError, ClaimedTask, Connection, ConnectionOptions } from './connection.js';
 import type { StepContext } from './context.js';
 import type { StepDefinition } from './flow.js';

@@ -3,11 +3,14 @@
  * schema `pgflow` in the way that `docs/postgrest.md` describes and tells nobody of changes, and pgflow-live, if its binary
  * is named by PGFLOW_LIVE.
  */
+import { spawn } from 'node:child_process';
+import type { ChildProcess } from 'node:child_process';
 import { createHmac } from 'node:crypto';
 import { createServer } from 'node:http';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import pg from 'pg';
+import { eventually } from './database.js';
 import type { TestDatabase } from './database.js';
 
 export const JWT_SECRET = 'a secret of at least thirty-two bytes';
@@ -126,5 +129,49 @@ export async function startPostgrest(db: TestDatabase, prefix = ''): Promise<Doo
       await new Promise((resolve) => server.close(resolve));
       await pool.end();
     },
+  };
+}
+
+/** The binary of pgflow-live, if it has been built. */
+export const liveBinary = process.env['PGFLOW_LIVE'];
+
+export interface LiveDoor {
+  readonly url: string;
+  /** Ends it as a crash would, and starts it again at the same place after so many milliseconds. */
+  restart(away: number): Promise<void>;
+  close(): Promise<void>;
+}
+
+/** Starts pgflow-live for the database that the URL names, whose roles have been prepared. */
+export async function startLive(place: { host: string; database: string }): Promise<LiveDoor> {
+  let child: ChildProcess;
+  let url = '';
+  const begin = async (address: string): Promise<void> => {
+    child = spawn(
+      liveBinary!,
+      ['--database', `host=${place.host} port=5432 user=gateway dbname=${place.database}`, '--listen', address, '--jwt-secret', JWT_SECRET, '--anon-role', 'visitor'],
+      { stdio: ['ignore', 'pipe', 'inherit'] },
+    );
+    let said = '';
+    child.stdout!.setEncoding('utf8').on('data', (text: string) => (said += text));
+    await eventually(async () => said, (text) => /http:\/\/\S+/.test(text));
+    url = /http:\/\/[^\s/]+/.exec(said)![0];
+  };
+  const end = async (): Promise<void> => {
+    const ended = new Promise((resolve) => child.once('close', resolve));
+    child.kill('SIGKILL');
+    await ended;
+  };
+  await begin('127.0.0.1:0');
+  return {
+    get url() {
+      return url;
+    },
+    restart: async (away) => {
+      await end();
+      await new Promise((resolve) => setTimeout(resolve, away));
+      await begin(url.replace('http://', ''));
+    },
+    close: end,
   };
 }
