@@ -605,8 +605,10 @@ class _Shift:
         if abandoned(error, task):
             return RELEASE
         verdict = failed(error)
-        if isinstance(error, NonRetryable | RetryAfter):
-            _log.warning("%s failed: %s", task.name, verdict)
+        if isinstance(error, NonRetryable):
+            _log.warning("%s failed for good: %s", task.name, error)
+        elif isinstance(error, RetryAfter):
+            _log.warning("%s failed, to be tried again after %d s: %s", task.name, error.seconds, error)
         elif not task.is_lost:
             _log.warning("%s failed", task.name, exc_info=without_ours(error))
         return verdict
@@ -709,7 +711,7 @@ class _Shift:
             due = sorted((task for task in self._held if task.extend_at <= now), key=lambda task: task.extend_at)
             try:
                 for task in due:
-                    if task in self._held and not task.is_lost and not task.context.settled.is_set():
+                    if task in self._held and not task.is_lost and not task.context.is_settled:
                         await self._extend(task)
                 delays.end()
             except psycopg.Error as error:
