@@ -33,7 +33,7 @@ def test_block(page: Path, number: int, database: Database, tmp_path: Path) -> N
     code = blocks(page)[number].replace("postgresql://localhost/app", database.conninfo)
     host, port, user, name = (part.partition("=")[2] for part in database.conninfo.split())
     environment = {**os.environ, "PGHOST": host, "PGPORT": port, "PGUSER": user, "PGDATABASE": name}
-    # What other blocks of the page have set up.
+    # What the page has set up before.
     subprocess.run(
         [sys.executable, "-c", "from pgflow import Client; from greeting import flow; Client().define(flow)"],
         env=environment,
@@ -41,22 +41,25 @@ def test_block(page: Path, number: int, database: Database, tmp_path: Path) -> N
         check=True,
     )
     worker = f"from pgflow import Worker; from greeting import flow; Worker({database.conninfo!r}, [flow]).run()"
-    beside = subprocess.Popen([sys.executable, "-c", worker], env=environment, cwd=tmp_path)
-    program = subprocess.Popen(
-        [sys.executable, "-c", code], env=environment, cwd=tmp_path, stdout=subprocess.PIPE, text=True
-    )
+    programs = [code]
+    if "from greeting import" in code and "Worker" not in code:
+        programs.append(worker)  # which the page has started above
+    running = [
+        subprocess.Popen(
+            [sys.executable, "-c", program], env=environment, cwd=tmp_path, stdout=subprocess.PIPE, text=True
+        )
+        for program in programs
+    ]
     try:
         if ".run()\n" in code:  # a worker works until it is told to stop
             time.sleep(1.5)
-            assert program.poll() is None
-            program.send_signal(signal.SIGTERM)
-        output, _ = program.communicate(timeout=20)
-        assert program.returncode == 0
+            assert running[0].poll() is None
+            running[0].send_signal(signal.SIGTERM)
+        output, _ = running[0].communicate(timeout=20)
+        assert running[0].returncode == 0
         if "print(" in code and "RunFailed" not in code:
             assert "hello ann" in output
     finally:
-        beside.terminate()
-        beside.wait(timeout=20)
-        if program.poll() is None:
-            program.kill()
-            program.wait()
+        for program in running:
+            program.terminate()
+            program.communicate(timeout=20)

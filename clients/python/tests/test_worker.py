@@ -187,7 +187,7 @@ def test_errors_say_whether_and_when_to_try_again(client: Client, database: Data
         "JOIN pgflow.step_tasks b USING (run_id, step_slug) "
         "WHERE a.step_slug = 'soon' AND a.attempt = 1 AND b.attempt = 2"
     )
-    assert 0.9 <= waited < 3
+    assert 0.9 <= waited < 8
 
 
 def _circle() -> Any:
@@ -413,8 +413,8 @@ def test_an_idle_worker_is_woken(client: Client, database: Database) -> None:
             assert client.run(flow).wait(timeout=5) == {"second": 2}
             took.append(time.monotonic() - started)
     # Both steps, the notification and the look of wait(): far from a poll interval.
-    assert max(took) < 1.0, took
-    assert sorted(took)[len(took) // 2] < 0.2, took
+    assert max(took) < 5.0, took
+    assert sorted(took)[len(took) // 2] < 0.5, took
 
 
 def test_polling_alone_does(client: Client, database: Database) -> None:
@@ -431,6 +431,30 @@ def test_polling_alone_does(client: Client, database: Database) -> None:
         locks = database.value("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND mode = 'ShareLock'")
         assert locks == 0
         assert database.value("SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'LISTEN%%'") == 0
+
+
+def test_a_locked_run_does_not_hold_up_the_others(client: Client, database: Database) -> None:
+    flow = Flow("f")
+
+    @flow.map(over="run")
+    async def each(item: int) -> int:
+        return item
+
+    @flow.step
+    def last(each: list[int]) -> int:
+        return sum(each)
+
+    client.define(flow)
+    with psycopg.connect(database.conninfo) as holder:
+        locked = client.run(flow, list(range(50)))
+        holder.execute("SELECT pgflow_locks.lock_run(%s)", (locked.run_id,))
+        with Worker(database.conninfo, [flow]):
+            for _ in range(5):
+                assert client.run(flow, [1, 2]).wait(timeout=20) == {"last": 3}
+            assert locked.status() == "started"
+            holder.commit()
+            assert locked.wait(timeout=10) == {"last": sum(range(50))}
+    assert database.value("SELECT max(attempt) FROM pgflow.step_tasks") == 1
 
 
 def test_a_busy_worker_makes_one_round_trip_for_a_batch(
@@ -467,7 +491,7 @@ def test_long_tasks_are_not_hoarded(client: Client, database: Database) -> None:
 
     client.define(flow)
     # Many short ones, which are claimed ahead, and then long ones.
-    run = client.run(flow, [0.0] * 200 + [2.0] + [0.0] * 20)
+    run = client.run(flow, [0.0] * 200 + [5.0] + [0.0] * 20)
     with Worker(database.conninfo, [flow], concurrency=1, worker_id="first"):
         eventually(
             lambda: database.value(
@@ -481,7 +505,7 @@ def test_long_tasks_are_not_hoarded(client: Client, database: Database) -> None:
                 lambda: database.value("SELECT count(*) = 220 FROM pgflow.step_tasks WHERE status = 'completed'"),
                 "the others are done by somebody else",
             )
-            assert time.monotonic() - started < 1.9
+            assert time.monotonic() - started < 4.5
             run.wait(timeout=10)
     assert {attempt for attempt, _, _ in attempts(database, run.run_id)} == {1}
 

@@ -18,7 +18,7 @@ SELECT accepted FROM pgflow.complete_step_task(%s, %s, %s::jsonb, task_index => 
 """
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Context:
     """One attempt at one task. A handler gets it in the parameter that is called `ctx` or annotated `Context`."""
 
@@ -46,7 +46,7 @@ class Context:
 
     lease: int = field(default=0, repr=False)
     """Proves that the task is ours."""
-    settled: threading.Event = field(default_factory=threading.Event, repr=False)
+    is_settled: bool = field(default=False, repr=False)
     """Set by `complete`: the worker has nothing to hand over when the handler returns."""
 
     def complete(self, connection: psycopg.Connection[Any], output: Any = None) -> None:
@@ -79,7 +79,7 @@ class Context:
         if row is None or not row[0]:
             self.cancelled.set()
             raise TaskCancelled(f"{self.idempotency_key} is another's, or its run has ended")
-        self.settled.set()
+        self.is_settled = True
 
     def raise_if_cancelled(self) -> None:
         """For long handlers in threads, between two pieces of work: raises `TaskCancelled` when they should stop."""

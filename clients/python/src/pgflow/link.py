@@ -13,11 +13,12 @@ from .connecting import complete
 class Link:
     """A connection that is made when it is needed."""
 
-    def __init__(self, conninfo: str, *, prepares: bool) -> None:
+    def __init__(self, conninfo: str, *, prepares: bool, lock_timeout: float | None = None) -> None:
         self._conninfo = complete(conninfo, "pgflow worker")
         # Behind a pooler in transaction mode the next transaction may be in another session, which knows nothing of
         # what was prepared in this one.
         self._prepare_threshold = 5 if prepares else None
+        self._lock_timeout = lock_timeout
         self._connection: psycopg.AsyncConnection[Any] | None = None
 
     async def open(self) -> psycopg.AsyncConnection[Any]:
@@ -26,6 +27,9 @@ class Link:
             self._connection = await psycopg.AsyncConnection.connect(
                 self._conninfo, autocommit=True, prepare_threshold=self._prepare_threshold
             )
+            if self._lock_timeout is not None:
+                milliseconds = str(int(self._lock_timeout * 1000))
+                await self._connection.execute("SELECT set_config('lock_timeout', %s, false)", (milliseconds,))
         return self._connection
 
     async def rows(self, statement: LiteralString, parameters: Sequence[Any]) -> list[tuple[Any, ...]]:
@@ -35,7 +39,7 @@ class Link:
             cursor = await connection.execute(statement, parameters)
             return await cursor.fetchall()
         except BaseException as error:
-            if not (isinstance(error, psycopg.Error) and is_refusal(error)):
+            if not (isinstance(error, psycopg.Error) and (is_refusal(error) or is_locked(error))):
                 await self.close()
             raise
 
@@ -53,6 +57,11 @@ def is_refusal(error: psycopg.Error) -> bool:
     state = error.sqlstate or ""
     # Data that cannot be taken (22), too large or too deep (54), pgflow's own (PT), rights.
     return state[:2] in ("22", "54", "PT") or state == "42501"
+
+
+def is_locked(error: psycopg.Error) -> bool:
+    """Whether somebody else held what the statement wanted for longer than the lock timeout."""
+    return error.sqlstate == "55P03"
 
 
 def is_setup(error: psycopg.Error) -> bool:

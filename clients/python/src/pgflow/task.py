@@ -91,7 +91,7 @@ def claimed(row: tuple[Any, ...], handler: Handler, worker_id: str, called_at: f
 
 def completed(output: Any, context: Context) -> str:
     """What is said of an output; of one that is not JSON, that the attempt failed."""
-    if context.settled.is_set():
+    if context.is_settled:
         return SETTLED
     try:
         return '"output":' + encode(output)

@@ -7,6 +7,9 @@ the next call. So a busy worker makes one round trip for each batch, and an idle
 Nothing that a handler returned is dropped before the server has answered: when the connection breaks, the same results
 are sent again, and a result that had arrived is then refused, which is right.
 
+A run may be locked for long, by a transaction that somebody forgot to commit. Its results are then handed over by a
+coroutine of their own that has the patience, and those of other runs go on.
+
 Beside it are: the alarm, which has an idle worker look once per poll interval; the listener, which wakes it when
 somebody made tasks ready; and the keeper of leases, which extends those of tasks that take long, on a connection of its
 own, so that nothing can hold it up.
@@ -35,7 +38,7 @@ import psycopg
 from .errors import DefinitionError, NonRetryable, RetryAfter, refusals
 from .flow import Flow
 from .handler import Handler
-from .link import Link, is_refusal, is_setup
+from .link import Link, is_locked, is_refusal, is_setup
 from .task import RELEASE, SETTLED, Result, Task, abandoned, claimed, completed, failed, rejected, without_ours
 from .threads import Threads
 
@@ -64,6 +67,8 @@ _FORGETTING = 0.1
 _KEEPING = 0.2
 # An idle worker takes its lock only after this: while it is held, everybody's commits notify.
 _SETTLED_DOWN = 0.01
+# Somebody who holds a run longer than this has forgotten it.
+_LOCK_PATIENCE = 2.0
 _FIRST_DELAY, _LAST_DELAY = 0.1, 5.0
 _LAST_REST = 10.0
 # After the end of the time to shut down, to tell the server of it, and for coroutines to heed being cancelled.
@@ -78,7 +83,7 @@ class Worker:
     ```
 
     - `conninfo`: a libpq connection string or URL; what it leaves out stands in PGHOST and so on. A worker has up to
-      three connections.
+      four connections.
     - `flows`: whose steps it does. It serves the queues of these steps.
     - `concurrency`: how many handlers run at once. Coroutines run in the event loop, other functions in threads.
     - `batch_size`: how many tasks are claimed in a call at most. Short tasks are claimed ahead, long ones are not.
@@ -255,7 +260,9 @@ class _Shift:
         self.loop = asyncio.get_running_loop()
         self._threads = Threads(worker._concurrency, worker.worker_id)
         prepares = worker._listens
-        self._link = Link(worker._conninfo, prepares=prepares)
+        # A pooler in transaction mode would keep the setting for others.
+        self._link = Link(worker._conninfo, prepares=prepares, lock_timeout=_LOCK_PATIENCE if prepares else None)
+        self._patient_link = Link(worker._conninfo, prepares=prepares)
         self._lease_link = Link(worker._conninfo, prepares=prepares)
         self._ear = Link(worker._conninfo, prepares=prepares)
 
@@ -264,6 +271,9 @@ class _Shift:
         self._backlog: deque[Task] = deque()
         self._held: set[Task] = set()
         self._results: deque[Result] = deque()
+        # Results of runs that somebody has locked, by run.
+        self._locked: dict[str, list[Result]] = {}
+        self._is_locked = asyncio.Event()
         # Seconds that a handler takes, as of late.
         self._pace: float | None = None
 
@@ -298,7 +308,12 @@ class _Shift:
         self._main = self.loop.create_task(self._exchange_all())
         aides: list[asyncio.Task[None]] = [
             self.loop.create_task(aide)
-            for aide in (self._raise_alarms(), self._keep_leases(), *([self._listen()] if worker._listens else []))
+            for aide in (
+                self._raise_alarms(),
+                self._keep_leases(),
+                self._settle_patiently(),
+                *([self._listen()] if worker._listens else []),
+            )
         ]
         try:
             await asyncio.wait([self._main, *aides], return_when=asyncio.FIRST_COMPLETED)
@@ -321,11 +336,12 @@ class _Shift:
             for task in (self._main, *aides):
                 task.cancel()
             await asyncio.gather(self._main, *aides, return_exceptions=True)
-            for link in (self._link, self._lease_link, self._ear):
+            for link in (self._link, self._patient_link, self._lease_link, self._ear):
                 await link.close()
             self._threads.close()
-            if self._results:
-                _log.error("%s: %d results could not be handed over", worker.worker_id, len(self._results))
+            left = len(self._results) + sum(map(len, self._locked.values()))
+            if left:
+                _log.error("%s: %d results could not be handed over", worker.worker_id, left)
             _log.info("%s: has ended", worker.worker_id)
 
     def stop(self, timeout: float) -> None:
@@ -400,7 +416,7 @@ class _Shift:
             if self._results or self._next_claim()[1] > 0:
                 self._is_idle.clear()
                 return True
-            if self._is_stopping and all(task.is_lost for task in self._held):
+            if self._is_stopping and not self._locked and all(task.is_lost for task in self._held):
                 return False
             if self._hungry or self._is_stopping or self._room() <= 0:
                 self._is_idle.clear()
@@ -422,7 +438,12 @@ class _Shift:
         taken: list[Result] = []
         size = 0
         while self._results and len(taken) < _MOST_RESULTS:
-            size += len(self._results[0].verdict)
+            result = self._results[0]
+            if result.task.run_id in self._locked:
+                self._locked[result.task.run_id].append(result)
+                self._results.popleft()
+                continue
+            size += len(result.verdict)
             if taken and size > _MOST_BYTES:
                 break
             taken.append(self._results.popleft())
@@ -482,6 +503,8 @@ class _Shift:
             self._look_again([queue])
             if results and is_refusal(error):
                 await self._settle_one_by_one(results)
+            elif results and is_locked(error):
+                await self._settle_run_by_run(results)
             elif self._has_claimed and is_refusal(error):
                 _log.error("%s: may not claim from queue %s: %s", worker.worker_id, queue, error)
                 self._rest(queue, _LAST_REST)
@@ -497,9 +520,60 @@ class _Shift:
         try:
             await self._link.rows(_SETTLE, (_array(results),))
         except psycopg.Error as error:
-            if not is_refusal(error):
+            if is_locked(error):
+                await self._settle_run_by_run(results)
+            elif is_refusal(error):
+                await self._settle_one_by_one(results)
+            else:
                 raise
-            await self._settle_one_by_one(results)
+
+    async def _settle_run_by_run(self, results: list[Result]) -> None:
+        """Somebody has locked one of their runs: settles the others, and leaves those to the patient one."""
+        runs: dict[str, list[Result]] = {}
+        for result in results:
+            runs.setdefault(result.task.run_id, []).append(result)
+        for run_id, group in runs.items():
+            is_free = len(runs) > 1
+            try:
+                if is_free:
+                    await self._link.rows(_SETTLE, (_array(group),))
+            except psycopg.Error as error:
+                if is_refusal(error):
+                    await self._settle_one_by_one(list(group))
+                elif is_locked(error):
+                    is_free = False
+                else:
+                    raise
+            if not is_free:
+                _log.warning("%s: run %s is locked by somebody: its results wait", self._worker.worker_id, run_id)
+                self._locked.setdefault(run_id, []).extend(group)
+                self._is_locked.set()
+            for result in group:
+                results.remove(result)
+
+    async def _settle_patiently(self) -> None:
+        """Hands over the results of runs that are locked, however long that takes."""
+        delays = _Delays("settling")
+        while True:
+            await self._is_locked.wait()
+            run_id, waiting = next(iter(self._locked.items()))
+            group = waiting[:_MOST_RESULTS]
+            try:
+                await self._patient_link.rows(_SETTLE, (_array(group),))
+                delays.end()
+            except psycopg.Error as error:
+                if not is_refusal(error):
+                    await delays.wait(error)
+                    continue
+                # Nothing is locked any more, or the server would not have looked at them.
+                self._results.extend(waiting)
+                group = list(waiting)
+            del waiting[: len(group)]
+            if not waiting:
+                del self._locked[run_id]
+            if not self._locked:
+                self._is_locked.clear()
+            self._look_again(self._worker._queues)
 
     async def _settle_one_by_one(self, results: list[Result]) -> None:
         """The server refused the whole call because of one of them: finds it, and settles the others.
@@ -605,8 +679,10 @@ class _Shift:
         if abandoned(error, task):
             return RELEASE
         verdict = failed(error)
-        if isinstance(error, NonRetryable | RetryAfter):
-            _log.warning("%s failed: %s", task.name, verdict)
+        if isinstance(error, NonRetryable):
+            _log.warning("%s failed for good: %s", task.name, error)
+        elif isinstance(error, RetryAfter):
+            _log.warning("%s failed, to be tried again after %d s: %s", task.name, error.seconds, error)
         elif not task.is_lost:
             _log.warning("%s failed", task.name, exc_info=without_ours(error))
         return verdict
@@ -709,7 +785,7 @@ class _Shift:
             due = sorted((task for task in self._held if task.extend_at <= now), key=lambda task: task.extend_at)
             try:
                 for task in due:
-                    if task in self._held and not task.is_lost and not task.context.settled.is_set():
+                    if task in self._held and not task.is_lost and not task.context.is_settled:
                         await self._extend(task)
                 delays.end()
             except psycopg.Error as error:
