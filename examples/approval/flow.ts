@@ -19,16 +19,20 @@ export interface Decision {
   comment: string;
 }
 
-/** Expenses up to this are paid without asking. */
-const SMALL = 50;
+/** Expenses of so many cents are paid without asking. */
+const SMALL = 50_00;
+/** Nobody pays more than this. */
+const MOST = 1_000_000_00;
 const WEEK = 7 * 24 * 3600;
 
 export const expense = new Flow<Expense>({ slug: 'expense', baseDelay: 1 })
+  // The payload comes from a browser, too.
   .step({ slug: 'check' }, ({ run }) => {
     const { purpose, amount } = run;
+    const cents = typeof amount === 'number' ? Math.round(amount * 100) : NaN;
     if (typeof purpose !== 'string' || purpose.trim() === '') throw new NonRetryableError('there is no purpose');
-    if (typeof amount !== 'number' || !(amount > 0 && amount <= 1_000_000)) throw new NonRetryableError('the amount makes no sense');
-    return { purpose: purpose.trim(), cents: Math.round(amount * 100), needs_approval: amount > SMALL };
+    if (!(cents >= 1 && cents <= MOST)) throw new NonRetryableError('the amount makes no sense');
+    return { purpose: purpose.trim(), cents, needs_approval: cents > SMALL };
   })
   // Waits for a person, and nothing runs meanwhile: it is a row. Skipped if the pattern is not in what check returned.
   .external({
@@ -43,15 +47,21 @@ export const expense = new Flow<Expense>({ slug: 'expense', baseDelay: 1 })
   .step({ slug: 'decide', dependsOn: ['check', 'approve'] }, ({ check, approve }) => {
     if (!check.needs_approval) return { granted: true, why: 'it is small' };
     if (approve === undefined) return { granted: false, why: 'nobody answered within a week' };
+    const granted = approve.approved === true;
     const comment = approve.comment ? `: ${approve.comment}` : '';
-    return { granted: approve.approved === true, why: `${approve.by} says ${approve.approved === true ? 'yes' : 'no'}${comment}` };
+    return { granted, why: `${approve.by} says ${granted ? 'yes' : 'no'}${comment}` };
   })
   // One of these two is skipped.
-  .step({ slug: 'pay', dependsOn: ['check', 'decide'], requiredInputPattern: { decide: { granted: true } } }, ({ check }, task) =>
-    pay(check.cents, task),
+  .step(
+    { slug: 'pay', dependsOn: ['check', 'decide'], requiredInputPattern: { decide: { granted: true } } },
+    ({ check }, task) => pay(check.cents, task),
   )
-  .step({ slug: 'decline', dependsOn: ['decide'], requiredInputPattern: { decide: { granted: false } } }, ({ decide }) => decide.why)
-  .step({ slug: 'tell', dependsOn: ['decide', 'pay', 'decline'] }, ({ decide, pay }) =>
-    pay === undefined ? { paid: false, message: `Declined: ${decide.why}.` } : { paid: true, message: `Paid ${pay.amount} €: ${decide.why}.` },
+  .step(
+    { slug: 'decline', dependsOn: ['decide'], requiredInputPattern: { decide: { granted: false } } },
+    ({ decide }) => decide.why,
   )
+  .step({ slug: 'tell', dependsOn: ['decide', 'pay', 'decline'] }, ({ decide, pay, decline }) => ({
+    paid: pay !== undefined,
+    message: pay === undefined ? `Declined: ${decline}.` : `Paid ${pay.amount} €: ${decide.why}.`,
+  }))
   .output('tell');

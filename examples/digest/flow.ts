@@ -44,14 +44,16 @@ export const digest = new Flow<{ site: string; title: string; publishAt: string 
   )
   .step({ slug: 'topics', dependsOn: ['pages'] }, ({ pages }) => topicsOf(pages.filter((entry) => entry !== null)))
   .timer({ slug: 'due', target: '/run/publishAt' })
-  .step({ slug: 'publish', dependsOn: ['discover', 'pages', 'lead', 'topics', 'due'] }, ({ run, discover, pages, lead, topics }) =>
-    publishEdition({
-      title: run.title,
-      // The compiler knows that it may have been skipped.
-      lead: lead ?? 'No lead today.',
-      topics,
-      entries: pages.filter((entry) => entry !== null),
-      leftOut: discover.filter((_, index) => pages[index] === null),
-    }),
+  .step(
+    { slug: 'publish', dependsOn: ['discover', 'pages', 'lead', 'topics', 'due'] },
+    ({ run, discover, pages, lead, topics }) =>
+      publishEdition({
+        title: run.title,
+        // The compiler knows that it may have been skipped.
+        lead: lead ?? 'No lead today.',
+        topics,
+        entries: pages.filter((entry) => entry !== null),
+        leftOut: discover.filter((_, index) => pages[index] === null),
+      }),
   )
   .output('publish');

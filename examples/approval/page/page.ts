@@ -30,7 +30,8 @@ let signInAgainAt = 0;
 async function signIn(): Promise<SignedIn> {
   if (signedIn === undefined || Date.now() > signInAgainAt) {
     signInAgainAt = Infinity;
-    signedIn = fetch('sign-in', { method: 'POST', body: JSON.stringify({ person }) }).then((response) => response.json() as Promise<SignedIn>);
+    const asked = fetch('sign-in', { method: 'POST', body: JSON.stringify({ person }) });
+    signedIn = asked.then((response) => response.json() as Promise<SignedIn>);
     signedIn.then(
       ({ expiresIn }) => (signInAgainAt = Date.now() + expiresIn * 500),
       () => (signInAgainAt = 0),
@@ -52,14 +53,16 @@ const shown: RunHandle<typeof expense>[] = [];
 /** Asks, and shows what becomes of it. */
 async function ask(form: HTMLFormElement): Promise<void> {
   const fields = new FormData(form);
-  const run = await pgflow.startFlow('expense', { purpose: String(fields.get('purpose')), amount: Number(fields.get('amount')) });
+  const [purpose, amount] = [String(fields.get('purpose')), Number(fields.get('amount'))];
+  const run = await pgflow.startFlow('expense', { purpose, amount });
   form.reset();
   show(run);
 }
 
 /** Those that were asked for before: runs that pgflow-live lists to who started them. */
 async function showEarlier(): Promise<void> {
-  const answer = await fetch(`${live}/runs?flow_slug=expense&limit=${MOST}`, { headers: { authorization: `Bearer ${await getToken()}` } });
+  const headers = { authorization: `Bearer ${await getToken()}` };
+  const answer = await fetch(`${live}/runs?flow_slug=expense&limit=${MOST}`, { headers });
   if (!answer.ok) throw new Error(await answer.text());
   const runs = (await answer.json()) as { run_id: string }[];
   for (const { run_id } of runs.reverse()) show(pgflow.watchRun<typeof expense>(run_id));
@@ -170,8 +173,8 @@ function cardOf({ run_id, who, purpose, amount }: Question): HTMLElement {
  * have the role may answer for it.
  */
 async function decide(runId: string, decision: Decision): Promise<void> {
-  const receipt = (await pgflow.call('complete_step', { run_id: runId, step_slug: 'approve', output: decision })) as { accepted: boolean };
-  if (!receipt.accepted) throw new Error('Somebody has answered it already.');
+  const receipt = await pgflow.call('complete_step', { run_id: runId, step_slug: 'approve', output: decision });
+  if (!(receipt as { accepted: boolean }).accepted) throw new Error('Somebody has answered it already.');
 }
 
 // The rest.

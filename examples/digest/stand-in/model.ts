@@ -33,8 +33,10 @@ export function modelListener(): RequestListener {
     await sleep(50 + 400 * Math.random());
     if (requests % 11 === 5) return refuse(500, 'something went wrong on our side');
     const most = Number(/at most (\d+)/.exec(asked.instruction)?.[1] ?? 3);
-    const content = /keyword/i.test(asked.instruction) ? keywordsOf(asked.text, most).join(', ') : summaryOf(asked.text, most);
-    answer(200, { object: 'chat.completion', choices: [{ index: 0, message: { role: 'assistant', content }, finish_reason: 'stop' }] });
+    const isList = /keyword/i.test(asked.instruction);
+    const content = isList ? keywordsOf(asked.text, most).join(', ') : summaryOf(asked.text, most);
+    const choice = { index: 0, message: { role: 'assistant', content }, finish_reason: 'stop' };
+    answer(200, { object: 'chat.completion', choices: [choice] });
   };
 }
 
@@ -49,6 +51,7 @@ async function bodyOf(request: IncomingMessage): Promise<string> {
 function readQuestion(body: string): { instruction: string; text: string } {
   const { messages } = JSON.parse(body) as { messages?: { role?: unknown; content?: unknown }[] };
   if (!Array.isArray(messages)) throw new Error('messages is not an array');
-  const said = (role: string) => messages.filter((message) => message.role === role).map((message) => String(message.content)).join('\n');
+  const said = (role: string) =>
+    messages.filter((message) => message.role === role).map((message) => String(message.content)).join('\n');
   return { instruction: said('system'), text: said('user') };
 }

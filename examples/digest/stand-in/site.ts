@@ -24,8 +24,12 @@ function frontPage(names: string[]): string {
 function htmlOf(markdown: string): string {
   return markdown
     .split(/^(```.*\n[^]*?^```\n)/m)
-    .flatMap((part) => (part.startsWith('```') ? [`<pre>${escape(part.split('\n').slice(1, -2).join('\n'))}</pre>`] : part.split(/\n{2,}/).map(blockOf)))
+    .flatMap((part) => (part.startsWith('```') ? [codeOf(part)] : part.split(/\n{2,}/).map(blockOf)))
     .join('\n');
+}
+
+function codeOf(block: string): string {
+  return `<pre>${escape(block.split('\n').slice(1, -2).join('\n'))}</pre>`;
 }
 
 function blockOf(block: string): string {
