@@ -47,9 +47,9 @@ export const expense = new Flow<Expense>({ slug: 'expense', baseDelay: 1 })
   .step({ slug: 'decide', dependsOn: ['check', 'approve'] }, ({ check, approve }) => {
     if (!check.needs_approval) return { granted: true, why: 'it is small' };
     if (approve === undefined) return { granted: false, why: 'nobody answered within a week' };
-    const granted = approve.approved === true;
-    const comment = approve.comment ? `: ${approve.comment}` : '';
-    return { granted, why: `${approve.by} says ${granted ? 'yes' : 'no'}${comment}` };
+    const { approved, by, comment }: Partial<Decision> = Object(approve);
+    const granted = approved === true;
+    return { granted, why: `${by || 'somebody'} says ${granted ? 'yes' : 'no'}${comment ? `: ${comment}` : ''}` };
   })
   // One of these two is skipped.
   .step(

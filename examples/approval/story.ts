@@ -60,6 +60,12 @@ async function play(browser: Browser): Promise<void> {
   await sees(ann, `${coffee} .state`, 'Paid 4.50 €: it is small.');
   await hasSteps(ann, coffee, { approve: 'skipped', pay: 'completed', decline: 'skipped' });
 
+  say('Ann asks for a car, 9,000 €. What Maria\'s program says then makes no sense, so it is not paid.');
+  const car = await ask(ann, 'a car', '9000');
+  await sees(ann, `${car} .state`, 'Waits for a manager.');
+  assert.equal(await statusOf('maria', 'complete_step', { run_id: runOf(car), step_slug: 'approve', output: null }), 200);
+  await sees(ann, `${car} .state`, 'Declined: somebody says no.');
+
   say('Ann reloads the page: all is still there.');
   await ann.reload();
   await sees(ann, `${chair} .state`, 'Paid 180.00 €: Maria says yes: sit well.');
@@ -68,7 +74,7 @@ async function play(browser: Browser): Promise<void> {
   say('Ann asks for a bicycle. She cannot approve it herself, and Bob, a colleague, does not even see it.');
   const bicycle = await ask(ann, 'a bicycle', '700');
   await sees(ann, `${bicycle} .state`, 'Waits for a manager.');
-  const runId = bicycle.slice('[id="'.length, -'"]'.length);
+  const runId = runOf(bicycle);
   const approval = { run_id: runId, step_slug: 'approve', output: { approved: true, by: 'Maria', comment: '' } };
   assert.equal(await statusOf('ann', 'complete_step', approval), 403);
   assert.equal(await statusOf('bob', 'get_run', { run_id: runId }), 404);
@@ -120,6 +126,11 @@ async function ask(page: Page, purpose: string, amount: string): Promise<string>
   const card = page.locator('#requests .card', { has: title });
   await card.waitFor();
   return `[id="${await card.getAttribute('id')}"]`;
+}
+
+/** The id of the run that a card shows. */
+function runOf(card: string): string {
+  return card.slice('[id="'.length, -'"]'.length);
 }
 
 /** Waits until it is there; the page is not reloaded. */
