@@ -121,6 +121,7 @@ fn routes(app: Arc<App>) -> Router {
         .route("/flows", get(lists::flows))
         .route("/runs", get(lists::runs))
         .route("/runs/{run_id}/events", get(events::events))
+        .route("/runs/{run_id}/tasks", get(lists::attempts))
         .route("/rpc/{name}", get(rpc::get).post(rpc::post))
         .route("/socket/websocket", get(socket::socket))
         // Where clients of Supabase look for it.

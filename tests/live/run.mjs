@@ -5,6 +5,7 @@ import './tokens.mjs'
 import './calls.mjs'
 import './streams.mjs'
 import './channels.mjs'
+import './browser.mjs'
 import './failures.mjs'
 
 const code = await run(process.argv.slice(2))
