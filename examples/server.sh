@@ -3,7 +3,7 @@
 # PG (15, the version of PostgreSQL) or PG_CONFIG (a server to install into) may be set in the environment.
 #
 # Sets pg_config, and pids, to which an example adds the processes that it begins. Defines step, install_pgflow,
-# start_server and keep_server.
+# start_server, start_page (which sets page) and keep_server.
 # shellcheck source=scripts/env.sh
 . "$(dirname "${BASH_SOURCE[0]}")/../scripts/env.sh"
 
@@ -52,6 +52,27 @@ start_server() { # database, name=value …
 	psql -qX -v ON_ERROR_STOP=1 -c "CREATE DATABASE $database"
 	export PGDATABASE=$database
 	psql -qX -v ON_ERROR_STOP=1 -c 'CREATE EXTENSION pgflow'
+}
+
+# The page that shows runs live, for whoever is on this machine: a visitor may see, start, cancel and retry them.
+start_page() { # flow
+	step "pgflow-live, which serves the page to watch it on"
+	export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$root/target}
+	(cd "$root" && cargo build --quiet --release -p pgflow-live)
+	psql -qX -v ON_ERROR_STOP=1 -v flow="$1" -o /dev/null <<-'END'
+		CREATE ROLE gateway LOGIN NOINHERIT;
+		CREATE ROLE visitor;
+		GRANT visitor TO gateway;
+		INSERT INTO pgflow.gateway_roles VALUES ('gateway');
+		SELECT pgflow.set_realtime(:'flow'), pgflow.grant_access('visitor', 'operator'),
+		       pgflow.grant_access('visitor', 'client'), pgflow.grant_run(:'flow', 'visitor');
+	END
+	local output
+	exec {output}< <(exec "$CARGO_TARGET_DIR/release/pgflow-live" --anon-role visitor \
+		--database "host=$PGHOST user=gateway dbname=$PGDATABASE" --listen "127.0.0.1:${PGFLOW_LIVE_PORT:-0}" 2>>"$PGFLOW_CLUSTER/live.log")
+	pids+=($!)
+	read -r page <&"$output" || { cat "$PGFLOW_CLUSTER/live.log" >&2; die "pgflow-live did not start"; }
+	say "$page is process $!"
 }
 
 # Leaves it running when the example ends.

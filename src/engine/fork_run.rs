@@ -45,7 +45,7 @@ pub fn fork_run(
         let no = (definition.step_no(&slug)).ok_or_else(|| Error::step_not_found(&slug))?;
         kept[no] = !again.contains(&no);
     }
-    check_payload(&origin, &kept, payload)?;
+    check_payload(&origin, payload)?;
 
     let id = RunId::new();
     let remaining_deps: Vec<i32> = (definition.steps.iter())
@@ -87,11 +87,11 @@ pub fn fork_run(
     Ok(id)
 }
 
-/// A root map that runs again needs an array.
-fn check_payload(origin: &Run, kept: &[bool], payload: Option<Json>) -> Result<()> {
-    let root_map = (origin.definition.steps.iter().zip(kept))
-        .find(|(step, kept)| !**kept && step.step_type == StepType::Map && step.deps.is_empty());
-    let Some((step, _)) = root_map else {
+/// A root map needs an array, also one that is kept: its tasks are the elements of its run's payload.
+fn check_payload(origin: &Run, payload: Option<Json>) -> Result<()> {
+    let root_map = (origin.definition.steps.iter())
+        .find(|step| step.step_type == StepType::Map && step.deps.is_empty());
+    let Some(step) = root_map else {
         return Ok(());
     };
     let kind = FORK_PAYLOAD_TYPE

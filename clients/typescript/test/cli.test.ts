@@ -140,6 +140,18 @@ describe('loading flows', () => {
       symlinkSync(join(built, 'node_modules', 'tsx'), join(project, 'node_modules', 'tsx'));
     }
     assert.match((await run(0, 'compile', file)).stdout, /"flow_slug": "typed"/);
+    // A package may be one of CommonJS: a .mts file is a module all the same, and of others it is said what to do.
+    mkdirSync(join(project, 'commonjs'));
+    write('commonjs/package.json', '{"type": "commonjs"}');
+    const text = readFileSync(join(project, file), 'utf8');
+    assert.match((await run(0, 'compile', write('commonjs/typed.mts', text))).stdout, /"flow_slug": "typed"/);
+    write('commonjs/typed.ts', text);
+    if (loadsTypeScript()) {
+      assert.match((await run(2, 'compile', 'commonjs/typed.ts')).stderr, /does not say "type": "module".*commonjs\/typed.mts/);
+    } else {
+      assert.match((await run(0, 'compile', 'commonjs/typed.ts')).stdout, /"flow_slug": "typed"/);
+    }
+    assert.match((await run(2, 'compile', write('commonjs/typed.js', CHAIN))).stderr, /does not say "type": "module".*commonjs\/typed.mjs/);
   });
 });
 
@@ -350,6 +362,9 @@ describe('the first five minutes', () => {
     assert.equal(made.file, join('flows', 'greet.mjs'));
     assert.match((await run(1, 'init', '--javascript')).stderr, /is there already/);
     assert.match((await run(0, 'init', 'elsewhere', '--typescript')).stdout, /wrote elsewhere\/flows\/greet.ts/);
+    mkdirSync(join(project, 'old'));
+    write('old/package.json', '{"type": "commonjs"}');
+    assert.match((await run(0, 'init', 'old', '--typescript')).stdout, /wrote old\/flows\/greet.mts/);
     await run(0, 'deploy', made.file);
 
     const worker = pgflow(['worker', made.file, '--verbose', '--id', 'w1', '--concurrency', '2']);

@@ -301,7 +301,8 @@ left join pgflow.runs c
  and c.parent_lease = t.lease
 where t.executor = 'f' and t.lease is not null and (c.run_id is null or c.finished_at is not null)
   and not exists (select from pgflow.errands e
-                  where e.run_id = c.run_id and e.kind = 'tell_parent' or e.run_id = t.run_id and e.kind = 'end_children')
+                  where e.run_id = c.run_id and e.kind in ('tell_parent', 'tell_parent_for_good')
+                     or e.run_id = t.run_id and e.kind = 'end_children')
 union all
 select c.run_id, format('the run is %s but task %s of step "%s" of its parent does not wait for it',
                         c.status, c.parent_task_index, c.parent_step_slug)

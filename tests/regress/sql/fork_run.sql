@@ -60,6 +60,8 @@ select * from t.run(:'fork');
 -- What it refuses.
 select count(*) as before from pgflow.runs \gset
 call t.fails($$select pgflow.fork_run($1, '{m}', '1')$$, :'fork');
+-- Also where the map is kept, of whose payload its tasks are the elements.
+call t.fails($$select pgflow.fork_run($1, '{n}', '{}')$$, :'fork');
 call t.fails($$select pgflow.fork_run($1, '{nothing}')$$, :'fork');
 call t.fails($$select pgflow.fork_run($1, array[null])$$, :'fork');
 call t.fails($$select pgflow.fork_run($1, null)$$, :'fork');

@@ -104,9 +104,9 @@ impl Play<'_> {
         let disturbed = self.ledger.runs[target.key.0].disturbed;
         match held {
             Some(held) if receipt.accepted => {
-                self.ledger.set(session, target.key, Task::Held(Lease { aged: false, ..held }));
+                self.ledger.set(session, target.key, Task::Held(Lease { aged: false, ended: false, ..held }));
             }
-            Some(_) if goes_on && !disturbed => {
+            Some(held) if goes_on && !disturbed && !held.ended => {
                 self.problem(format!("extending {} is refused: {receipt}", self.ledger.name(target.key)));
             }
             None if receipt.accepted && !disturbed => {
@@ -120,6 +120,7 @@ impl Play<'_> {
     /// Checks claimed tasks and notes who holds them.
     fn take(&mut self, session: usize, most: usize, rows: &[Row]) -> Result<(), postgres::Error> {
         self.moves += rows.len() as u64;
+        self.ledger.end_aged();
         let mut line = String::from("      claimed");
         let mut wrong = Vec::new();
         for row in rows {

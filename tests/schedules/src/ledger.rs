@@ -33,6 +33,8 @@ pub struct Lease {
     pub session: usize,
     /// It has run out.
     pub aged: bool,
+    /// And somebody has claimed since, which may have ended it without handing its task out.
+    pub ended: bool,
     /// The time at which other sessions came to see it.
     pub since: u64,
 }
@@ -223,7 +225,7 @@ impl<'a> Ledger<'a> {
 
     /// Enters a claimed task; says what is wrong with handing it out.
     pub fn claim(&mut self, session: usize, key: Key, attempt: i32, lease: i64) -> Option<String> {
-        let new = Lease { lease, attempt, session, aged: false, since: self.time };
+        let new = Lease { lease, attempt, session, aged: false, ended: false, since: self.time };
         let disturbed = self.runs[key.0].disturbed;
         let wrong = match self.tasks.get(&key) {
             _ if disturbed => None,
@@ -246,6 +248,15 @@ impl<'a> Ledger<'a> {
         wrong
     }
 
+    /// Somebody claims: leases that ran out may be ended now, whether or not their tasks are handed out.
+    pub fn end_aged(&mut self) {
+        for task in self.tasks.values_mut() {
+            if let Task::Held(lease) = task {
+                lease.ended |= lease.aged;
+            }
+        }
+    }
+
     /// Whether the task's step goes on until the task is settled, whatever happens elsewhere.
     fn is_safe(&self, key: Key) -> bool {
         let expected = &self.program.expected[key.0];
@@ -257,6 +268,7 @@ impl<'a> Ledger<'a> {
         let Target { key, lease, .. } = *target;
         let step = &self.program.flow.steps[key.1];
         let goes_on = receipt.step == "started" && receipt.run == "started";
+        let ended = self.lease(session, target).is_some_and(|held| held.ended);
         let current = match self.tasks.get(&key) {
             Some(Task::Held(_)) => self.lease(session, target).is_some(),
             None => step.external && lease.is_none() && goes_on,
@@ -265,7 +277,7 @@ impl<'a> Ledger<'a> {
         };
         let disturbed = self.runs[key.0].disturbed;
         if !receipt.accepted {
-            let wrong = current && !disturbed && (goes_on || !step.external && self.is_safe(key));
+            let wrong = current && !ended && !disturbed && (goes_on || !step.external && self.is_safe(key));
             if current && !step.external {
                 self.set(session, key, Task::Unsure);
             }
@@ -310,13 +322,13 @@ impl<'a> Ledger<'a> {
 
     /// Enters what a call without receipts was to settle.
     pub fn settle_unanswered(&mut self, session: usize, target: &Target, deed: &Deed) {
-        let held = self.lease(session, target).is_some();
+        let held = self.lease(session, target).cloned();
         if matches!(deed, Deed::Complete(_)) {
             self.remember(session, |_| Undo::Unanswered(target.key));
             *self.unanswered.entry(target.key).or_default() += 1;
         }
-        if held {
-            let certain = self.is_safe(target.key) && !self.runs[target.key.0].disturbed;
+        if let Some(held) = held {
+            let certain = !held.ended && self.is_safe(target.key) && !self.runs[target.key.0].disturbed;
             let next = if certain { self.follows(target, deed).1 } else { Task::Unsure };
             self.set(session, target.key, next);
         }

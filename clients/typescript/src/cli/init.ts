@@ -3,15 +3,16 @@ import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { dirname, join, relative, resolve } from 'node:path';
 import { Exit, Refusal, UsageError } from './command.js';
 import type { Call, Command, ExitStatus } from './command.js';
-import { findTsx, loadsTypeScript } from './load.js';
+import { findTsx, isModule, loadsTypeScript } from './load.js';
 
 export const init: Command = {
   name: 'init',
   operands: '[FOLDER]',
   summary: 'write a first flow into a project',
   description: [
-    'Writes flows/greet.ts, or flows/greet.mjs where TypeScript could not be loaded, and says what to do next. Overwrites',
-    'nothing. FOLDER is the project, the current folder unless said otherwise.',
+    'Writes flows/greet.ts, or flows/greet.mts where package.json does not say "type": "module", or flows/greet.mjs where',
+    'TypeScript could not be loaded, and says what to do next. Overwrites nothing. FOLDER is the project, the current',
+    'folder unless said otherwise.',
   ].join('\n'),
   options: {
     typescript: { type: 'boolean', help: 'write TypeScript, whatever this runtime loads' },
@@ -41,7 +42,9 @@ async function writeFirstFlow(call: Call): Promise<ExitStatus> {
   const typescript =
     call.flag('typescript') ||
     (!call.flag('javascript') && (loadsTypeScript() || findTsx(join(folder, 'package.json')) !== undefined));
-  const path = join(folder, 'flows', typescript ? 'greet.ts' : 'greet.mjs');
+  // A .ts file is an ES module only where package.json says so.
+  const name = !typescript ? 'greet.mjs' : isModule(join(folder, 'flows', 'greet.ts')) ? 'greet.ts' : 'greet.mts';
+  const path = join(folder, 'flows', name);
   const shown = relative(process.cwd(), path);
   if (existsSync(path)) throw new Refusal(`${shown} is there already`);
   mkdirSync(dirname(path), { recursive: true });

@@ -1,10 +1,9 @@
 /** Flows out of the files that define them. */
-import { existsSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
-import { extname, join, relative, resolve } from 'node:path';
+import { dirname, extname, join, relative, resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { isFlow } from '../brand.js';
-import { FlowDefinitionError } from '../definition.js';
 import type { AnyFlow } from '../flow.js';
 import { Exit, Refusal } from './command.js';
 
@@ -36,9 +35,10 @@ export async function loadFlows(files: readonly string[]): Promise<LoadedFlow[]>
   return loaded;
 }
 
-/** What a module exports: flows, and arrays of flows. */
+/** What a module exports: flows, arrays of flows, and what is in a default export, as CommonJS modules have it. */
 function flowsOf(module: object): AnyFlow[] {
-  return [...new Set(Object.values(module).flat().filter(isFlow))];
+  const inDefault = 'default' in module && typeof module.default === 'object' && module.default !== null ? module.default : {};
+  return [...new Set([...Object.values(module), ...(isFlow(inDefault) ? [] : Object.values(inDefault))].flat().filter(isFlow))];
 }
 
 async function load(file: string, shown: string): Promise<object> {
@@ -48,9 +48,28 @@ async function load(file: string, shown: string): Promise<object> {
   try {
     return await import(pathToFileURL(path).href);
   } catch (error) {
-    if (error instanceof FlowDefinitionError) throw new Refusal(`${shown}: ${error.message}`, Exit.usage);
+    // By its name: it may be that of another copy of this package.
+    if (error instanceof Error && error.name === 'FlowDefinitionError') throw new Refusal(`${shown}: ${error.message}`, Exit.usage);
     const why = error instanceof Error ? (error.stack ?? error.message) : String(error);
-    throw new Refusal(`${shown} cannot be loaded: ${why}`, Exit.usage);
+    const hint = /\.[jt]sx?$/.test(path) && !isModule(path)
+      ? `\nIts package.json does not say "type": "module". Write that there, or name the file ${shown.replace(/\.([jt]sx?)$/, '.m$1')}.`
+      : '';
+    throw new Refusal(`${shown} cannot be loaded: ${why}${hint}`, Exit.usage);
+  }
+}
+
+/** Whether the package that the file is in says that its files are ES modules. */
+export function isModule(path: string): boolean {
+  for (let folder = dirname(path); ; folder = dirname(folder)) {
+    const manifest = join(folder, 'package.json');
+    if (existsSync(manifest)) {
+      try {
+        return JSON.parse(readFileSync(manifest, 'utf8')).type === 'module';
+      } catch {
+        return false;
+      }
+    }
+    if (folder === dirname(folder)) return false;
   }
 }
 
@@ -91,7 +110,11 @@ async function readyForTypeScript(path: string, shown: string): Promise<void> {
       Exit.usage,
     );
   }
-  const { register } = (await import(pathToFileURL(tsx).href)) as { register: () => unknown };
-  register();
+  // A file of a package that is not "type": "module" is loaded by require, which has hooks of its own.
+  const commonJs = tsx.replace(/esm([\\/]api[\\/]index)\.mjs$/, 'cjs$1.cjs');
+  for (const api of existsSync(commonJs) ? [commonJs, tsx] : [tsx]) {
+    const { register } = (await import(pathToFileURL(api).href)) as { register: () => unknown };
+    register();
+  }
   tsxRegistered = true;
 }

@@ -1,0 +1,2 @@
+-- The role and the claims of the caller, until the transaction ends. The role comes last: it may not be allowed to do this.
+select set_config('request.jwt.claims', $2, true), set_config('role', $1, true)

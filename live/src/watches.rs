@@ -1,0 +1,515 @@
+//! Who watches what. All watchers of a run that have the same role and claims share one *watch*: a task that looks when the
+//! bell is rung, and now and then anyway, and shows the newest snapshot to all of them.
+//!
+//! A watcher that is slow misses snapshots and no events: what it is told is the difference between the one that it saw
+//! last and the newest. So nothing piles up for it.
+//!
+//! No event is lost between the feed and a watch: a watch can be rung before it looks for the first time, and the feed,
+//! when it has lost its connection and listens again, rings all.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use tokio::sync::{Notify, watch};
+use tokio_postgres::Row;
+use uuid::Uuid;
+
+use crate::database::{Database, Mode};
+use crate::failure::Failure;
+use crate::snapshot::{Details, Moment, Snapshot, Standing, Step, Teller};
+use crate::token::Caller;
+
+const LOOK: &str = include_str!("statements/look.sql");
+
+/// After how long without a bell a watch looks by itself: at first, and at most. A flow that is published rings, so its
+/// runs are looked at rarely; others more often while they move.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_secs(15);
+
+/// All watches.
+pub struct Watches {
+    database: Arc<Database>,
+    max_watchers: usize,
+    max_output_bytes: i64,
+    watchers: AtomicUsize,
+    by_run: Mutex<HashMap<Uuid, HashMap<Caller, Arc<Watch>>>>,
+}
+
+/// One run, watched by one caller.
+struct Watch {
+    bell: Bell,
+    /// How many have joined; guarded by the lock of `by_run`.
+    watchers: AtomicUsize,
+    view: watch::Sender<View>,
+}
+
+/// What a watch has seen.
+#[derive(Clone, Debug, Default)]
+struct View {
+    /// How often it has looked.
+    looks: u64,
+    seen: Option<Result<Arc<Snapshot>, Failure>>,
+}
+
+/// Where to look.
+#[derive(Default)]
+struct Bell {
+    rung: Mutex<Rung>,
+    notify: Notify,
+}
+
+#[derive(Default)]
+struct Rung {
+    everywhere: bool,
+    steps: BTreeSet<String>,
+    /// Whether the feed has rung.
+    by_feed: bool,
+}
+
+impl Bell {
+    fn ring(&self, by_feed: bool, steps: Option<&str>) {
+        {
+            let mut rung = lock(&self.rung);
+            rung.by_feed |= by_feed;
+            match steps {
+                Some(step) => drop(rung.steps.insert(step.to_owned())),
+                None => rung.everywhere = true,
+            }
+        }
+        self.notify.notify_one();
+    }
+}
+
+/// Nothing here panics while it holds a lock; if something did, what is behind it would still be whole.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+impl Watches {
+    pub fn new(database: Arc<Database>, max_watchers: usize, max_output_bytes: i64) -> Self {
+        Self {
+            database,
+            max_watchers,
+            max_output_bytes,
+            watchers: AtomicUsize::new(0),
+            by_run: Mutex::default(),
+        }
+    }
+
+    /// How many watch, and how many watches they share.
+    pub fn count(&self) -> (usize, usize) {
+        let watches = lock(&self.by_run).values().map(HashMap::len).sum();
+        (self.watchers.load(Ordering::Relaxed), watches)
+    }
+
+    /// Rings for a step of a run, or for the run itself.
+    pub fn ring(&self, run_id: Uuid, step: Option<&str>) {
+        for watch in lock(&self.by_run)
+            .get(&run_id)
+            .into_iter()
+            .flat_map(HashMap::values)
+        {
+            // The run itself is looked at whatever it is rung for.
+            watch.bell.ring(true, Some(step.unwrap_or_default()));
+        }
+    }
+
+    /// Something may have happened anywhere.
+    pub fn ring_all(&self) {
+        for watch in lock(&self.by_run).values().flat_map(HashMap::values) {
+            watch.bell.ring(false, None);
+        }
+    }
+
+    /// Begins to watch a run. What has happened until this returns can be read; what happens later is told.
+    ///
+    /// # Errors
+    ///
+    /// 404 when there is no such run, or none that the caller may see; 401 or 403 when the role may see none at all; 503
+    /// when there are too many watchers.
+    pub async fn join(self: &Arc<Self>, run_id: Uuid, caller: &Caller) -> Result<Watcher, Failure> {
+        let mut watcher = self.enter(run_id, caller)?;
+        // One look since now: the caller may have lost the right that others have begun to watch with.
+        let begun = watcher.view.borrow().looks;
+        watcher.watch.bell.ring(false, None);
+        loop {
+            let view = watcher.view.borrow_and_update().clone();
+            if view.looks > begun {
+                match view.seen {
+                    Some(Ok(snapshot)) => {
+                        watcher.teller = Some(Teller::new(snapshot));
+                        return Ok(watcher);
+                    }
+                    Some(Err(failure)) => return Err(failure),
+                    None => {}
+                }
+            }
+            if watcher.view.changed().await.is_err() {
+                return Err(Failure::Unavailable("the server is going down".to_owned()));
+            }
+        }
+    }
+
+    fn enter(self: &Arc<Self>, run_id: Uuid, caller: &Caller) -> Result<Watcher, Failure> {
+        if self.watchers.fetch_add(1, Ordering::Relaxed) >= self.max_watchers {
+            self.watchers.fetch_sub(1, Ordering::Relaxed);
+            return Err(Failure::Unavailable(
+                "there are too many watchers".to_owned(),
+            ));
+        }
+        let mut by_run = lock(&self.by_run);
+        let watch = by_run
+            .entry(run_id)
+            .or_default()
+            .entry(caller.clone())
+            .or_insert_with(|| {
+                let (view, _) = watch::channel(View::default());
+                let watch = Arc::new(Watch {
+                    bell: Bell::default(),
+                    watchers: AtomicUsize::new(0),
+                    view,
+                });
+                let keeper = Keeper {
+                    database: Arc::clone(&self.database),
+                    max_output_bytes: self.max_output_bytes,
+                    run_id,
+                    caller: caller.clone(),
+                    watch: Arc::clone(&watch),
+                };
+                tokio::spawn(keeper.keep());
+                watch
+            });
+        watch.watchers.fetch_add(1, Ordering::Relaxed);
+        Ok(Watcher {
+            view: watch.view.subscribe(),
+            watch: Arc::clone(watch),
+            teller: None,
+            run_id,
+            caller: caller.clone(),
+            watches: Arc::clone(self),
+        })
+    }
+
+    fn leave(&self, run_id: Uuid, caller: &Caller, watch: &Watch) {
+        self.watchers.fetch_sub(1, Ordering::Relaxed);
+        let mut by_run = lock(&self.by_run);
+        if watch.watchers.fetch_sub(1, Ordering::Relaxed) > 1 {
+            return;
+        }
+        if let Some(of_run) = by_run.get_mut(&run_id) {
+            of_run.remove(caller);
+            if of_run.is_empty() {
+                by_run.remove(&run_id);
+            }
+        }
+        // It finds that nobody looks any more.
+        watch.bell.ring(false, None);
+    }
+}
+
+/// Someone who watches a run.
+pub struct Watcher {
+    view: watch::Receiver<View>,
+    watch: Arc<Watch>,
+    teller: Option<Teller>,
+    run_id: Uuid,
+    caller: Caller,
+    watches: Arc<Watches>,
+}
+
+impl Watcher {
+    pub fn caller(&self) -> &Caller {
+        &self.caller
+    }
+
+    /// Waits for something to happen.
+    ///
+    /// # Errors
+    ///
+    /// The run cannot be watched any longer: it was deleted, or the caller may not see it any more.
+    pub async fn next(&mut self) -> Result<Vec<crate::snapshot::Event>, Failure> {
+        loop {
+            if self.view.changed().await.is_err() {
+                return Err(Failure::Unavailable("the server is going down".to_owned()));
+            }
+            let seen = self.view.borrow_and_update().seen.clone();
+            match seen {
+                Some(Ok(snapshot)) => {
+                    let events = self
+                        .teller
+                        .as_mut()
+                        .map(|teller| teller.tell(&snapshot))
+                        .unwrap_or_default();
+                    if !events.is_empty() {
+                        return Ok(events);
+                    }
+                }
+                Some(Err(failure)) => return Err(failure),
+                None => {}
+            }
+        }
+    }
+}
+
+impl Drop for Watcher {
+    fn drop(&mut self) {
+        self.watches.leave(self.run_id, &self.caller, &self.watch);
+    }
+}
+
+/// The task behind a watch.
+struct Keeper {
+    database: Arc<Database>,
+    max_output_bytes: i64,
+    run_id: Uuid,
+    caller: Caller,
+    watch: Arc<Watch>,
+}
+
+impl Keeper {
+    /// Looks until nobody watches, or what there was to see is gone.
+    async fn keep(self) {
+        let mut pause = FIRST_PAUSE;
+        loop {
+            // Looks by itself when nobody rings.
+            let rung = tokio::time::timeout(pause, self.watch.bell.notify.notified())
+                .await
+                .is_ok();
+            if self.watch.watchers.load(Ordering::Relaxed) == 0 {
+                return;
+            }
+            let work = std::mem::take(&mut *lock(&self.watch.bell.rung));
+            let last = self.watch.view.borrow().seen.clone().and_then(Result::ok);
+            let seen = match &last {
+                Some(last) if rung && !work.everywhere => {
+                    self.look_at(last, work.steps.into_iter().collect()).await
+                }
+                Some(last) => self.look_everywhere(last).await,
+                None => self.look_first().await,
+            };
+            match seen {
+                Ok(now) => {
+                    let has_moved = !last.as_ref().is_some_and(|last| Arc::ptr_eq(last, &now));
+                    pause = match (work.by_feed, rung, has_moved) {
+                        // Bells come, so nothing need be looked for.
+                        (true, ..) => LONGEST_PAUSE,
+                        (false, false, true) => FIRST_PAUSE,
+                        (false, false, false) => (pause * 3 / 2).min(LONGEST_PAUSE),
+                        (false, true, _) => pause,
+                    };
+                    self.watch.view.send_modify(|view| {
+                        view.looks += 1;
+                        view.seen = Some(Ok(now));
+                    });
+                }
+                // What was seen stays seen. Later everywhere is looked, for what this look was to find; the feed rings
+                // when the database is there again.
+                Err(failure) if failure.is_passing() && last.is_some() => {
+                    lock(&self.watch.bell.rung).everywhere = true;
+                    pause = (pause * 2).min(LONGEST_PAUSE);
+                }
+                Err(failure) => {
+                    self.watch.view.send_modify(|view| {
+                        view.looks += 1;
+                        view.seen = Some(Err(failure));
+                    });
+                }
+            }
+        }
+    }
+
+    async fn look_first(&self) -> Result<Arc<Snapshot>, Failure> {
+        let rows = self.ask(None, false).await?;
+        let Some(first) = rows.into_snapshot(self.run_id) else {
+            return Err(Failure::no_run(self.run_id));
+        };
+        Ok(Arc::new(first))
+    }
+
+    /// Looks at the run and some steps. When the run has moved too, at all of it: its end is told after that of its steps.
+    async fn look_at(
+        &self,
+        last: &Arc<Snapshot>,
+        steps: Vec<String>,
+    ) -> Result<Arc<Snapshot>, Failure> {
+        let rows = self.ask(Some(steps), true).await?;
+        let Some(part) = rows.into_snapshot(self.run_id) else {
+            return Err(Failure::no_run(self.run_id));
+        };
+        if !part.run.is_as(&last.run)
+            || part.steps.keys().any(|slug| !last.steps.contains_key(slug))
+        {
+            return self.look_everywhere(last).await;
+        }
+        Ok(merge(last, part))
+    }
+
+    /// Looks at everything, and then, as of the same moment, closer at what has changed.
+    async fn look_everywhere(&self, last: &Arc<Snapshot>) -> Result<Arc<Snapshot>, Failure> {
+        let (run_id, caller, most) = (self.run_id, self.caller.clone(), self.max_output_bytes);
+        let known = Arc::clone(last);
+        self.database
+            .act(&self.caller, Mode::Read, move |transaction| {
+                Box::pin(async move {
+                    let refused = |error| Failure::of_statement(&caller, &error);
+                    let statement = transaction.prepare_cached(LOOK).await.map_err(refused)?;
+                    let nothing: Option<Vec<String>> = None;
+                    let rows = transaction
+                        .query(&statement, &[&run_id, &nothing, &false, &most])
+                        .await
+                        .map_err(refused)?;
+                    let all = read(&rows).map_err(refused)?;
+                    let Some(all) = all.into_snapshot(run_id) else {
+                        return Err(Failure::no_run(run_id));
+                    };
+                    let changed = changed(&known, &all);
+                    if changed.is_empty()
+                        && all.run.is_as(&known.run)
+                        && all.steps.len() == known.steps.len()
+                    {
+                        return Ok(known);
+                    }
+                    let rows = transaction
+                        .query(&statement, &[&run_id, &Some(changed), &true, &most])
+                        .await
+                        .map_err(refused)?;
+                    let part = read(&rows).map_err(refused)?;
+                    let Some(part) = part.into_snapshot(run_id) else {
+                        return Err(Failure::no_run(run_id));
+                    };
+                    // A run on which steps were taken away is another one.
+                    let base = if all.steps.len() == known.steps.len() {
+                        known
+                    } else {
+                        Arc::new(all)
+                    };
+                    Ok(merge(&base, part))
+                })
+            })
+            .await
+    }
+
+    async fn ask(&self, steps: Option<Vec<String>>, closely: bool) -> Result<Rows, Failure> {
+        let (run_id, caller, most) = (self.run_id, self.caller.clone(), self.max_output_bytes);
+        self.database
+            .act(&self.caller, Mode::Read, move |transaction| {
+                Box::pin(async move {
+                    let refused = |error| Failure::of_statement(&caller, &error);
+                    let statement = transaction.prepare_cached(LOOK).await.map_err(refused)?;
+                    let rows = transaction
+                        .query(&statement, &[&run_id, &steps, &closely, &most])
+                        .await
+                        .map_err(refused)?;
+                    read(&rows).map_err(refused)
+                })
+            })
+            .await
+    }
+}
+
+/// The steps that stand otherwise.
+fn changed(known: &Snapshot, now: &Snapshot) -> Vec<String> {
+    let is_new = |(slug, step): &(&Arc<str>, &Step)| {
+        !known
+            .steps
+            .get(*slug)
+            .is_some_and(|known| known.standing.is_as(&step.standing))
+    };
+    now.steps
+        .iter()
+        .filter(is_new)
+        .map(|(slug, _)| slug.to_string())
+        .collect()
+}
+
+/// A snapshot with some of it replaced by what was seen later; the same one if nothing of it has changed.
+fn merge(last: &Arc<Snapshot>, part: Snapshot) -> Arc<Snapshot> {
+    if part.run.is_as(&last.run) && changed(last, &part).is_empty() {
+        return Arc::clone(last);
+    }
+    let mut now = Snapshot::clone(last);
+    if !part.run.is_as(&now.run) {
+        now.run = part.run;
+    }
+    for (slug, step) in part.steps {
+        match now.steps.get_mut(&slug) {
+            Some(known) if known.standing.is_as(&step.standing) => {}
+            Some(known) => *known = step,
+            None => drop(now.steps.insert(slug, step)),
+        }
+    }
+    Arc::new(now)
+}
+
+/// Rows of a look.
+struct Rows {
+    flow_slug: Option<Arc<str>>,
+    run: Option<Standing>,
+    steps: Vec<(Arc<str>, Step)>,
+}
+
+impl Rows {
+    fn into_snapshot(self, run_id: Uuid) -> Option<Snapshot> {
+        Some(Snapshot {
+            run_id,
+            flow_slug: self.flow_slug?,
+            run: self.run?,
+            steps: self.steps.into_iter().collect(),
+        })
+    }
+}
+
+fn read(rows: &[Row]) -> Result<Rows, tokio_postgres::Error> {
+    let mut read = Rows {
+        flow_slug: None,
+        run: None,
+        steps: Vec::with_capacity(rows.len()),
+    };
+    for row in rows {
+        let standing = standing(row)?;
+        match row.try_get::<_, Option<&str>>("step_slug")? {
+            None => {
+                read.flow_slug = Some(row.try_get::<_, &str>("flow_slug")?.into());
+                read.run = Some(standing);
+            }
+            Some(slug) => read.steps.push((
+                slug.into(),
+                Step {
+                    index: row.try_get("step_index")?,
+                    standing,
+                },
+            )),
+        }
+    }
+    Ok(read)
+}
+
+fn standing(row: &Row) -> Result<Standing, tokio_postgres::Error> {
+    let moment = |micros, text| -> Result<Option<Moment>, tokio_postgres::Error> {
+        let micros: Option<i64> = row.try_get(micros)?;
+        let text: Option<&str> = row.try_get(text)?;
+        Ok(micros.zip(text).map(|(micros, text)| Moment {
+            micros,
+            text: text.into(),
+        }))
+    };
+    let output: Option<String> = row.try_get("output")?;
+    let details = Details {
+        // It is PostgreSQL that wrote it.
+        output: output.and_then(|text| serde_json::value::RawValue::from_string(text).ok()),
+        error_message: row.try_get("error_message")?,
+        skip_reason: row.try_get("skip_reason")?,
+        is_cut: row.try_get("is_cut")?,
+    };
+    Ok(Standing {
+        status: row.try_get::<_, &str>("status")?.into(),
+        started: moment("started_us", "started_at")?,
+        finished: moment("finished_us", "finished_at")?,
+        is_empty: row.try_get("is_empty")?,
+        details: Some(Arc::new(details)),
+    })
+}

@@ -1,0 +1,89 @@
+// What breaks, and what nobody misses because of it.
+import { ann, ask, assert, chief, eventually, live, restartDatabase, secret, serve, sql, start, stream, test, value, workAll } from './harness.mjs'
+
+const whole = ['step:zeta:completed', 'step:mid:started', 'step:mid:completed', 'step:alpha:started', 'step:alpha:completed', 'run:completed']
+
+test('what happens while it does not listen is told when it does again', async () => {
+  const run = await start(ann())
+  const watch = await stream(run, ann())
+  for (let i = 0; i < 3; i += 1) {
+    await sql(`SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'pgflow-live'`)
+  }
+  await workAll('chain', () => [1])
+  await watch.until('run:completed')
+  assert.deepEqual(watch.told(), whole)
+  watch.close()
+  await eventually(async () => (await ask('/health')).body.listening)
+})
+
+test('watchers stay while the database restarts, and miss nothing', async () => {
+  const run = await start(ann())
+  const watch = await stream(run, ann())
+  const url = await live()
+  await restartDatabase(async () => {
+    const { status, body } = await ask('/runs', { token: ann() })
+    assert.deepEqual([status, body.code], [503, 'PGRST001'])
+    assert.equal((await (await fetch(`${url}/health`)).json()).listening, false)
+  })
+  await workAll('chain', () => [1])
+  await watch.until('run:completed', 40)
+  assert.deepEqual(watch.told(), whole)
+  watch.close()
+  await eventually(async () => (await ask('/health')).body.listening)
+  assert.equal((await ask('/me', { token: ann() })).status, 200)
+})
+
+test('told to end, it ends at once, and its streams with it', async () => {
+  const { url, child, ended } = await serve('--jwt-secret', secret)
+  const run = await start(ann())
+  const watch = await stream(run, ann(), { base: url })
+  const began = Date.now()
+  child.kill('SIGTERM')
+  assert.deepEqual(await ended, { code: 0, signal: null })
+  await watch.ended
+  assert.ok(Date.now() - began < 2000, `${Date.now() - began} ms`)
+  await workAll('chain')
+})
+
+test('it may be started before the database, and says what cannot be', async () => {
+  await assert.rejects(serve('--jwt-secret', 'short'), /32 bytes/)
+  await assert.rejects(serve('--jwks', '/no/such/file'), /no\/such\/file/)
+})
+
+test('there are not more watchers than it may have', async () => {
+  const { url } = await serve('--jwt-secret', secret, '--max-watchers', '2')
+  const run = await start(ann())
+  const two = [await stream(run, ann(), { base: url }), await stream(run, chief(), { base: url })]
+  await assert.rejects(stream(run, ann(), { base: url }), { status: 503 })
+  two[0].close()
+  await eventually(async () => (await ask('/health', { base: url })).body.watchers === 1)
+  const third = await stream(run, ann(), { base: url })
+  third.close()
+  two[1].close()
+  await workAll('chain')
+})
+
+test('notifications of others do no harm', async () => {
+  const run = await start(ann())
+  const watch = await stream(run, ann())
+  for (const payload of ['', 'x', '[]', '{}', '[{"run_id": 1}]', `[{"run_id": "${run}", "step_slug": "none"}]`, `[{"run_id": "${run}"}]`, '['.repeat(5000)]) {
+    await sql(`SELECT pg_notify('pgflow_events', $1)`, [payload])
+  }
+  await workAll('chain', () => [1])
+  await watch.until('run:completed')
+  assert.deepEqual(watch.told(), whole)
+  watch.close()
+})
+
+test('runs that change all at once are all told', async () => {
+  const runs = await value(`SELECT array_agg(run_id) FROM pgflow.run_flows('chain', array_fill('{}'::jsonb, array[300])) run_id`)
+  const token = chief()
+  const watches = []
+  for (const run of runs) watches.push(await stream(run, token))
+  await workAll('chain', () => [1, 2, 3])
+  for (const watch of watches) {
+    await watch.until('run:completed', 40)
+    assert.deepEqual(watch.told(), whole)
+    watch.close()
+  }
+})
