@@ -68,7 +68,7 @@ async function play(browser: Browser): Promise<void> {
 
   say('Ann reloads the page: all is still there.');
   await ann.reload();
-  await sees(ann, `${chair} .state`, 'Paid 180.00 €: Maria says yes: sit well.');
+  await sees(ann, `${yacht} .state`, 'Declined: Maria says no: no.');
   await sees(ann, `${coffee} .state`, 'Paid 4.50 €: it is small.');
 
   say('Ann asks for a bicycle. She cannot approve it herself, and Bob, a colleague, does not even see it.');
