@@ -12,14 +12,14 @@ const CANCEL = {
   title: 'Cancel this run?',
   advice: 'What is unfinished in it is cancelled, and so are its child runs. Results that come later are refused.',
   button: 'Cancel the run',
-  done: 'The run was cancelled.'
+  done: 'The run was cancelled.',
 }
 const RETRY = {
   name: 'retry_run',
   title: 'Retry this run?',
   advice: 'Completed and skipped steps stay. What failed or was cancelled is tried again, with all its attempts.',
   button: 'Retry the run',
-  done: 'The run was started again.'
+  done: 'The run was started again.',
 }
 
 /** The buttons, and beside them what the server said. `done()` is called when a run was changed. */
@@ -30,6 +30,8 @@ export function actions(runId, { done, signal }) {
   const buttons = el('div', { class: 'buttons' })
   const node = el('div', { class: 'actions' }, buttons, answer)
   let status = null
+  // What the answer is about: it is taken away when the run has gone on from there.
+  let answered = null
 
   const confirm = (act) => {
     const reason = act === CANCEL ? el('input', { id: 'reason', maxlength: 500, autocomplete: 'off' }) : null
@@ -47,6 +49,7 @@ export function actions(runId, { done, signal }) {
         // Whoever was faster has ended the run: then it is as it was.
         const isSo = act === CANCEL ? run?.status === 'cancelled' : run?.status === 'started'
         text(answer, isSo || !run?.status ? act.done : `Nothing was changed: the run is ${run.status}.`)
+        answered = run?.status ?? null
         dialog.close()
         done()
       } catch (error) {
@@ -54,7 +57,7 @@ export function actions(runId, { done, signal }) {
         told.replaceChildren(
           error instanceof Lost
             ? el('p', {}, 'No answer came, so it may have been done or not. You may press again: that does no harm.')
-            : errorWords(error)
+            : errorWords(error),
         )
         done()
       }
@@ -71,8 +74,8 @@ export function actions(runId, { done, signal }) {
         reason ? el('label', { for: 'reason' }, 'Reason, if you like') : null,
         reason,
         told,
-        el('p', { class: 'buttons' }, yes, no)
-      )
+        el('p', { class: 'buttons' }, yes, no),
+      ),
     )
     text(answer, '')
     node.append(dialog)
@@ -81,6 +84,10 @@ export function actions(runId, { done, signal }) {
 
   /** Offers what goes with this status, if the token is an operator's. */
   const show = (now) => {
+    if (now && answered && status === answered && now !== answered) {
+      text(answer, '')
+      answered = null
+    }
     status = now ?? status
     const offered = []
     if (me?.operator && ['failed', 'cancelled'].includes(status)) offered.push(retry)

@@ -24,7 +24,10 @@ export class Refused extends Error {
  * Asks the server, and returns the response if it is none of an error. `query` and `args` are objects, `body` is JSON as
  * text. `patient` is for answers that go on for ever.
  */
-export async function request(path, { query = {}, args, body, accept = 'application/json', signal, patient = false } = {}) {
+export async function request(
+  path,
+  { query = {}, args, body, accept = 'application/json', signal, patient = false } = {},
+) {
   const url = new URL(path, ROOT)
   for (const [name, value] of Object.entries(query)) {
     if (value !== null && value !== undefined && value !== '') url.searchParams.set(name, value)
@@ -41,7 +44,7 @@ export async function request(path, { query = {}, args, body, accept = 'applicat
       headers,
       body: content,
       cache: 'no-store',
-      signal: limit
+      signal: limit,
     })
     setClock(response.headers.get('Date'), askedAt)
     if (response.ok) return response

@@ -73,16 +73,17 @@ window.addEventListener('online', ring)
 document.addEventListener('visibilitychange', () => document.hidden || ring())
 
 /**
- * Does a task now, and again whenever the function that this returns is called, or when so many milliseconds have
+ * Does a task, after `delay` milliseconds if that is given, and again whenever the function that this returns is called, or when so many milliseconds have
  * passed, which `every()` says and which may be Infinity. Between two times are `gap` milliseconds at least. What the task
  * throws, other than Lost, is handed to `refused`.
  */
-export function repeat(name, task, { signal, gap = 1000, every = () => Infinity, refused }) {
+export function repeat(name, task, { signal, delay = 0, gap = 1000, every = () => Infinity, refused }) {
   const own = new EventTarget()
   let asked = true
   const go = async () => {
     let failures = 0
     signal.addEventListener('abort', () => back(name))
+    if (delay) await pause(delay, signal, own)
     while (!signal.aborted) {
       await shown(signal)
       if (signal.aborted) break

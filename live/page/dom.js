@@ -56,7 +56,7 @@ export function shape(name) {
 }
 
 /** Turns a shape into another one. */
-export function reshape(svg, name) {
+function reshape(svg, name) {
   attribute(svg.firstChild, 'href', `#${name}`)
 }
 
@@ -93,7 +93,8 @@ export function setTook(node, from, to) {
 setInterval(() => {
   if (document.hidden) return
   const time = now()
-  for (const node of document.querySelectorAll('[data-since]')) text(node, elapsed(time - Date.parse(node.dataset.since)))
+  for (const node of document.querySelectorAll('[data-since]'))
+    text(node, elapsed(time - Date.parse(node.dataset.since)))
   document.dispatchEvent(new Event('tick'))
 }, 1000)
 
@@ -102,7 +103,11 @@ export function longText(value, most = 1200) {
   const words = plain(value)
   if (words.length <= most) return el('pre', { class: 'words' }, words)
   const pre = el('pre', { class: 'words' }, `${words.slice(0, most)}…`)
-  const whole = el('button', { type: 'button', class: 'small', onclick: () => (text(pre, words), whole.remove()) }, 'Whole text')
+  const whole = el(
+    'button',
+    { type: 'button', class: 'small', onclick: () => (text(pre, words), whole.remove()) },
+    'Whole text',
+  )
   return el('div', {}, pre, whole)
 }
 

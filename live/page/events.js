@@ -13,7 +13,7 @@ const UNSEEN = 30_000
 /**
  * Watches a run until the signal is aborted, and comes back after each loss. `heard(event, data)` is called for each event:
  * the first one of each connection is `state`. `refused(error)` is called, and all is over, when the server will not tell:
- * also when it ends the stream, because the token has run out or the run was deleted, and refuses to begin it again.
+ * also when it has ended the stream, because the token ran out or the run was deleted.
  */
 export async function watch(runId, { heard, refused, signal }) {
   let failures = 0
@@ -35,12 +35,13 @@ export async function watch(runId, { heard, refused, signal }) {
       const response = await request(`runs/${encodeURIComponent(runId)}/events`, {
         accept: 'text/event-stream',
         signal: own,
-        patient: true
+        patient: true,
       })
       for await (const chunk of chunks(response.body, own)) {
         clearTimeout(timer)
         timer = setTimeout(end, SILENCE)
         if (chunk === null) continue
+        if (chunk.event === 'expired') return refused(new Refused(401, { message: 'the token has run out' }))
         back('events')
         failures = 0
         // What goes wrong in showing it is no loss of the connection.

@@ -35,7 +35,9 @@ export function parse(source) {
   }
 }
 
-const isScalar = (value) => value === null || typeof value !== 'object' || value instanceof Exact
+const isNumber = (value) => typeof value === 'number' || value instanceof Exact
+const isSmall = (value) =>
+  value === null || typeof value !== 'object' || value instanceof Exact || Object.keys(value).length === 0
 
 // The pieces of a value as [kind, text]. `room` counts down what may still be written; texts are cut before they are quoted,
 // so that a large value costs no more than what is shown of it.
@@ -59,8 +61,10 @@ function* pieces(value, indent, room) {
     for (let n = 0, sum = indent; isShort && n < length; n += 1) {
       const item = at(n)
       sum += (isArray ? 2 : keys[n].length + 6) + (typeof item === 'string' ? item.length + 2 : 6)
-      isShort = isScalar(item) && sum <= LINE
+      isShort = isSmall(item) && sum <= LINE
     }
+    // A row of numbers flows as a text does, however long it is.
+    if (isArray && value.slice(0, 20).every(isNumber)) isShort = true
     const before = (n) => (isShort ? (n ? ' ' : '') : `\n${' '.repeat(indent + 2)}`)
     yield give('', open)
     for (let n = 0; n < length; n += 1) {
@@ -76,8 +80,8 @@ function* pieces(value, indent, room) {
   }
 }
 
-/** The whole of a value; null if it is nested so deep that it cannot be written. */
-function written(value) {
+/** The whole of a value as text; null if it is nested so deep that it cannot be written. */
+export function written(value) {
   try {
     return seen(JSON.stringify(value, null, 2))
   } catch {
@@ -92,7 +96,7 @@ function written(value) {
 export function jsonBox(title, name) {
   const heading = el('h3', {}, title)
   const buttons = el('span', { class: 'tools' })
-  const pre = el('pre', { class: 'json', tabindex: 0, 'aria-label': title })
+  const pre = el('pre', { class: 'json', tabindex: 0, role: 'group', 'aria-label': title })
   const node = el('section', { class: 'value' }, el('div', { class: 'bar' }, heading, buttons), pre)
   let shownVersion
   const show = (value, version, empty) => {
@@ -143,7 +147,7 @@ export function jsonBox(title, name) {
     const press = async () => {
       await navigator.clipboard.writeText(written(value) ?? '').then(
         () => text(button, 'Copied'),
-        () => text(button, 'Not allowed')
+        () => text(button, 'Not allowed'),
       )
       setTimeout(() => text(button, 'Copy'), 1500)
     }

@@ -23,6 +23,8 @@ let session = new AbortController()
 let visit = new AbortController()
 let list = null
 let shownPath = null
+// Where the list was left, on a screen that has no room for it beside a run.
+let listTop = 0
 
 function begin() {
   session.abort()
@@ -45,7 +47,6 @@ function currentPath() {
 function show() {
   const route = readAddress(location.hash)
   list.show(route)
-  document.body.dataset.page = route.name
   const path = currentPath()
   if (path === shownPath) {
     // Only the filters are others. What is open stays open, and its links carry them.
@@ -58,15 +59,29 @@ function show() {
   visit.abort()
   visit = new AbortController()
   const signal = AbortSignal.any([visit.signal, session.signal])
+  const leavesList = document.body.dataset.page === 'list'
+  if (leavesList) listTop = window.scrollY
+  document.body.dataset.page = route.name
+  pane.scrollTop = 0
+  window.scrollTo(0, route.name === 'list' ? listTop : 0)
+  // What had the focus is hidden now.
+  if (listRoot.offsetParent === null && leavesList) pane.focus({ preventScroll: true })
   attribute(document.getElementById('start-link'), 'aria-current', route.name === 'start' ? 'page' : null)
   document.title = 'pgflow'
-  pane.scrollTop = 0
-  if (route.name === 'run') runPage(pane, route.run, { query: route.query, signal })
+  if (route.name === 'run') runPage(pane, route.run, { query: route.query, moved: list.refresh, signal })
   else if (route.name === 'start') {
     document.title = 'Start a run · pgflow'
     startPage(pane, route.flow, { query: route.query, go, signal })
   } else if (route.name === 'list') pane.replaceChildren(welcome(route.query))
-  else pane.replaceChildren(el('section', { class: 'refusal' }, el('h2', {}, 'No such page'), el('p', {}, el('a', { href: '#/' }, 'All runs'))))
+  else
+    pane.replaceChildren(
+      el(
+        'section',
+        { class: 'refusal' },
+        el('h2', {}, 'No such page'),
+        el('p', {}, el('a', { href: '#/' }, 'All runs')),
+      ),
+    )
 }
 
 function welcome(query) {
@@ -74,17 +89,22 @@ function welcome(query) {
     'div',
     { class: 'welcome' },
     el('p', {}, 'Choose a run to see it here as it goes on,'),
-    el('p', {}, 'or ', el('a', { href: address('/start', query) }, 'start one'), '.')
+    el('p', {}, 'or ', el('a', { href: address('/start', query) }, 'start one'), '.'),
   )
 }
 
 function showWho() {
-  const name = me ? plain(me.sub ?? me.role) : token() ? 'Token' : 'No token'
+  const name = token() ? plain(me?.sub ?? me?.role ?? 'Token') : 'No token'
   who.replaceChildren(el('bdi', {}, name))
   if (me?.operator) who.append(el('span', { class: 'badge' }, 'operator'))
   const expires = me?.expires_at ? `, until ${when(me.expires_at * 1000)}` : ''
-  const known = me ? `The server takes you for role ${plain(me.role)}${me.sub ? `, ${plain(me.sub)}` : ''}${expires}.` : ''
-  text(document.getElementById('token-who'), known || (token() ? 'The server does not accept the token.' : 'You have no token.'))
+  const known = me
+    ? `The server takes you for role ${plain(me.role)}${me.sub ? `, ${plain(me.sub)}` : ''}${expires}.`
+    : ''
+  text(
+    document.getElementById('token-who'),
+    known || (token() ? 'The server does not accept the token.' : 'You have no token.'),
+  )
 }
 
 onSession('me', showWho)

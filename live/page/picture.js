@@ -3,7 +3,7 @@
 
 import { askPicture } from './api.js'
 import { repeat } from './connection.js'
-import { attribute, el, text } from './dom.js'
+import { el, text } from './dom.js'
 import { plain } from './words.js'
 
 // Smaller than that, the words in it cannot be read: then it is shown as it is, to be scrolled.
@@ -15,7 +15,7 @@ const SMALLEST = 0.62
  */
 export function picture(path, query, { name, every, signal }) {
   const frame = el('div', { class: 'frame', tabindex: 0, role: 'group', 'aria-label': 'Picture' })
-  const toggle = el('button', { type: 'button', class: 'small', hidden: true, 'aria-pressed': 'false' }, 'Actual size')
+  const toggle = el('button', { type: 'button', class: 'small', hidden: true }, 'Actual size')
   const node = el('figure', { class: 'picture waiting' }, frame, toggle)
   let image = null
   let address = null
@@ -25,18 +25,21 @@ export function picture(path, query, { name, every, signal }) {
 
   const fit = () => {
     if (!image) return
-    const scale = Math.min(1, frame.clientWidth / image.naturalWidth)
+    const scale = Math.min(
+      1,
+      node.parentElement.clientWidth / image.naturalWidth,
+      (0.65 * innerHeight) / image.naturalHeight,
+    )
     const isActual = actual ?? scale < SMALLEST
     frame.classList.toggle('actual', isActual)
-    attribute(toggle, 'aria-pressed', String(isActual))
-    toggle.hidden = scale > 0.97 && image.naturalHeight <= frame.clientHeight
+    text(toggle, isActual ? 'Fit' : 'Actual size')
+    toggle.hidden = scale > 0.97
   }
   toggle.addEventListener('click', () => {
     actual = !frame.classList.contains('actual')
     fit()
   })
   const observer = new ResizeObserver(fit)
-  observer.observe(frame)
 
   const task = async () => {
     const next = URL.createObjectURL(await askPicture(path, { query, signal }))
@@ -56,6 +59,7 @@ export function picture(path, query, { name, every, signal }) {
     address = next
     image = drawn
     node.classList.remove('waiting')
+    observer.observe(node.parentElement)
     fit()
     frame.scrollTo(scrollLeft, scrollTop)
   }

@@ -10,10 +10,13 @@ function meaning(error, what) {
   if (error.status === 401) {
     return token()
       ? ['This token is not accepted', 'It may have run out. Get a new one, and use it here.']
-      : ['Not signed in', 'Without a token you are nobody in particular, and nobody in particular may not see this.']
+      : ['Not signed in', 'Without a token the server does not show this.']
   }
   if (error.status === 403) {
-    return ['Not allowed', 'The role of your token was not granted this. pgflow.grant_access() makes it a client or an operator.']
+    return [
+      'Not allowed',
+      'The role of your token was not granted this. pgflow.grant_access() makes it a client or an operator.',
+    ]
   }
   if (error.status === 404) return [`No such ${what}`, `There is none, or none that you may see.`]
   if (error instanceof Refused && error.status < 500) return ['Refused', null]
@@ -27,7 +30,7 @@ export function errorWords(error) {
     'div',
     { class: 'told' },
     el('p', { class: 'message' }, plain(error.message), error.code ? el('span', { class: 'code' }, error.code) : null),
-    ...lines.map((line) => el('p', { class: 'more' }, plain(line)))
+    ...lines.map((line) => el('p', { class: 'more' }, plain(line))),
   )
 }
 
@@ -46,7 +49,7 @@ export function refusal(error, what, again) {
       'p',
       { class: 'buttons' },
       wantsToken ? el('button', { type: 'button', class: 'main', onclick: openDialog }, 'Enter a token') : null,
-      again ? el('button', { type: 'button', onclick: again }, 'Try again') : null
-    )
+      again ? el('button', { type: 'button', onclick: again }, 'Try again') : null,
+    ),
   )
 }

@@ -31,11 +31,11 @@ export function runList(root, { go, signal }) {
       'form',
       { class: 'filters', onsubmit: (event) => event.preventDefault() },
       el('label', {}, el('span', { class: 'unseen' }, 'Flow'), flow),
-      el('label', {}, el('span', { class: 'unseen' }, 'Status'), status)
+      el('label', {}, el('span', { class: 'unseen' }, 'Status'), status),
     ),
     list,
     message,
-    el('nav', { class: 'paging', 'aria-label': 'Pages of runs' }, newest, older)
+    el('nav', { class: 'paging', 'aria-label': 'Pages of runs' }, newest, older),
   )
 
   const rows = new Map()
@@ -60,8 +60,10 @@ export function runList(root, { go, signal }) {
     }
     setStatus(found.badge, run.status)
     setTime(found.made, run.created_at)
-    text(found.key, run.key === null || run.key === undefined ? run.run_id : plain(run.key))
-    found.key.classList.toggle('id', run.key === null || run.key === undefined)
+    // Ids begin with the time: what tells them apart at a glance is the end.
+    const hasKey = run.key !== null && run.key !== undefined
+    text(found.key, hasKey ? plain(run.key) : `…${run.run_id.slice(-12)}`)
+    found.key.classList.toggle('id', !hasKey)
     setTook(found.took, run.started_at, run.finished_at ?? (run.status === 'started' ? null : run.started_at))
     if (!run.started_at) text(found.took, run.status === 'pending' ? 'waits' : '')
     text(found.error, run.status === 'failed' && run.error_message ? plain(run.error_message).slice(0, 200) : '')
@@ -92,9 +94,14 @@ export function runList(root, { go, signal }) {
         'div',
         { class: 'empty' },
         el('p', {}, 'No runs yet.'),
-        el('p', {}, el('a', { href: address(`/start/${encodeURIComponent(slug)}`, query) }, 'Start one'), ', or in psql:'),
+        el(
+          'p',
+          {},
+          el('a', { href: address(`/start/${encodeURIComponent(slug)}`, query) }, 'Start one'),
+          ', or in psql:',
+        ),
         el('pre', { class: 'hint' }, `SELECT pgflow.run_flow('${plain(slug)}');`),
-        me && !me.operator ? el('p', { class: 'note' }, 'You see the runs that are yours.') : null
+        me && !me.operator ? el('p', { class: 'note' }, 'You see the runs that are yours.') : null,
       )
     }
     return el(
@@ -102,8 +109,12 @@ export function runList(root, { go, signal }) {
       { class: 'empty' },
       el('p', {}, 'No runs yet, and no flow that you may run.'),
       el('p', {}, 'Define one in psql:'),
-      el('pre', { class: 'hint' }, `SELECT * FROM pgflow.define_flow('{\n  "flow_slug": "hello",\n  "steps": [{"step_slug": "greet"}]\n}');`),
-      el('p', { class: 'note' }, 'Or have its owner let you: pgflow.grant_run().')
+      el(
+        'pre',
+        { class: 'hint' },
+        `SELECT * FROM pgflow.define_flow('{\n  "flow_slug": "hello",\n  "steps": [{"step_slug": "greet"}]\n}');`,
+      ),
+      el('p', { class: 'note' }, 'Or have its owner let you: pgflow.grant_run().'),
     )
   }
 
@@ -112,7 +123,7 @@ export function runList(root, { go, signal }) {
     const asked = query
     const found = await ask('runs', {
       query: { flow_slug: asked.flow, status: asked.status, before: asked.before, limit: PAGE + 1 },
-      signal
+      signal,
     })
     if (asked !== query) return refresh()
     isThere = true
@@ -120,7 +131,10 @@ export function runList(root, { go, signal }) {
     const page = found.slice(0, PAGE)
     const ids = new Set(page.map((run) => run.run_id))
     for (const id of rows.keys()) if (!ids.has(id)) rows.delete(id)
-    arrange(list, page.map((run) => row(run).node))
+    arrange(
+      list,
+      page.map((run) => row(run).node),
+    )
     list.hidden = page.length === 0
     if (page.length === 0) {
       if (told !== 'empty' || !flows) message.replaceChildren(empty())
@@ -154,7 +168,10 @@ export function runList(root, { go, signal }) {
     if (query.flow && !names.includes(query.flow)) names.push(query.flow)
     const had = [...flow.options].slice(1).map((option) => option.value)
     if (names.join('\n') === had.join('\n')) return
-    flow.replaceChildren(el('option', { value: '' }, 'All flows'), ...names.map((name) => el('option', { value: name }, plain(name))))
+    flow.replaceChildren(
+      el('option', { value: '' }, 'All flows'),
+      ...names.map((name) => el('option', { value: name }, plain(name))),
+    )
     flow.value = query.flow ?? ''
     if (isThere && rows.size === 0) refresh()
   }
@@ -172,7 +189,8 @@ export function runList(root, { go, signal }) {
       root.classList.add('asking')
       refresh()
     }
-    if (name && ![...flow.options].some((option) => option.value === name)) flow.append(el('option', { value: name }, plain(name)))
+    if (name && ![...flow.options].some((option) => option.value === name))
+      flow.append(el('option', { value: name }, plain(name)))
     flow.value = name
     status.value = state
     mark()

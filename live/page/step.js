@@ -17,7 +17,14 @@ export function stepDetails(runId, slug, { signal: all, reveal }) {
   const input = jsonBox('Input', () => `${runId}-${slug}-input`)
   const output = jsonBox('Output', () => `${runId}-${slug}-output`)
   const attempts = attemptTable(runId, slug, signal)
-  const node = el('div', { class: 'of-step' }, facts, failure, el('div', { class: 'values' }, input.node, output.node), attempts.node)
+  const node = el(
+    'div',
+    { class: 'of-step' },
+    facts,
+    failure,
+    el('div', { class: 'values' }, input.node, output.node),
+    attempts.node,
+  )
 
   let shownFacts = ''
   let shownError = null
@@ -26,8 +33,13 @@ export function stepDetails(runId, slug, { signal: all, reveal }) {
     const definition = factsOf(step)
     if (definition.join() !== shownFacts) {
       shownFacts = definition.join()
-      const deps = step.deps_slugs.map((dep) => el('button', { type: 'button', class: 'dep', onclick: () => reveal(dep) }, dep))
-      facts.replaceChildren(...definition.map((words) => el('span', {}, words)), ...(deps.length ? [el('span', {}, 'after ', ...deps)] : []))
+      const deps = step.deps_slugs.map((dep) =>
+        el('button', { type: 'button', class: 'dep', onclick: () => reveal(dep) }, dep),
+      )
+      facts.replaceChildren(
+        ...definition.map((words) => el('span', {}, words)),
+        ...(deps.length ? [el('span', {}, 'after ', ...deps)] : []),
+      )
     }
     if (step.error_message !== shownError) {
       shownError = step.error_message
@@ -38,7 +50,11 @@ export function stepDetails(runId, slug, { signal: all, reveal }) {
     const given = inputOf(state, step)
     input.show(given.value, given.version, 'None yet')
     const isOver = ['completed', 'failed', 'skipped', 'cancelled'].includes(step.status)
-    output.show(step.status === 'completed' ? step.output : undefined, `${step.status} ${step.finished_at}`, isOver ? 'None' : 'None yet')
+    output.show(
+      step.status === 'completed' ? step.output : undefined,
+      `${step.status} ${step.finished_at}`,
+      isOver ? 'None' : 'None yet',
+    )
     attempts.show(step)
   }
   return { node, show, close: () => closing.abort() }
@@ -60,10 +76,15 @@ function factsOf(step) {
  */
 function inputOf(state, step) {
   if (!step.started_at) return { value: undefined, version: 'none' }
-  const deps = step.deps_slugs.map((dep) => state.steps.find((one) => one.step_slug === dep)).filter((dep) => dep?.status === 'completed')
+  const deps = step.deps_slugs
+    .map((dep) => state.steps.find((one) => one.step_slug === dep))
+    .filter((dep) => dep?.status === 'completed')
   const version = [step.started_at, ...deps.map((dep) => `${dep.step_slug} ${dep.finished_at}`)].join()
   if (step.step_type !== 'map') {
-    return { value: { run: state.run.payload, ...Object.fromEntries(deps.map((dep) => [dep.step_slug, dep.output])) }, version }
+    return {
+      value: { run: state.run.payload, ...Object.fromEntries(deps.map((dep) => [dep.step_slug, dep.output])) },
+      version,
+    }
   }
   if (step.deps_slugs.length === 0) return { value: state.run.payload, version }
   const source = step.map_over ?? step.deps_slugs[0]
@@ -77,14 +98,35 @@ function attemptTable(runId, slug, signal) {
   const choice = el('label', { class: 'choice', hidden: true }, failedOnly, 'Failed only')
   const body = el('tbody', {})
   const note = el('p', { class: 'note' })
-  const more = el('button', { type: 'button', class: 'small', hidden: true, onclick: () => ((pages += 1), refresh()) }, 'More')
+  const more = el(
+    'button',
+    { type: 'button', class: 'small', hidden: true, onclick: () => ((pages += 1), refresh()) },
+    'More',
+  )
   const table = el(
     'table',
     { class: 'tries', hidden: true },
-    el('thead', {}, el('tr', {}, ...['Task', 'Attempt', 'Status', 'Worker', 'Queued', 'Started', 'Took'].map((name) => el('th', { scope: 'col', class: name.toLowerCase() }, name)))),
-    body
+    el(
+      'thead',
+      {},
+      el(
+        'tr',
+        {},
+        ...['Task', 'Attempt', 'Status', 'Worker', 'Queued', 'Started', 'Took'].map((name) =>
+          el('th', { scope: 'col', class: name.toLowerCase() }, name),
+        ),
+      ),
+    ),
+    body,
   )
-  const node = el('section', { class: 'attempts-of-step' }, el('div', { class: 'bar' }, title, choice), table, note, more)
+  const node = el(
+    'section',
+    { class: 'attempts-of-step' },
+    el('div', { class: 'bar' }, title, choice),
+    table,
+    note,
+    more,
+  )
 
   let pages = 1
   let step = null
@@ -113,7 +155,7 @@ function attemptTable(runId, slug, signal) {
         el('td', { class: 'worker' }, worker),
         el('td', { class: 'queued' }, queued),
         el('td', { class: 'started' }, started),
-        el('td', { class: 'took' }, took)
+        el('td', { class: 'took' }, took),
       )
       found = { nodes: [line], line, badge, worker, queued, started, took, error: null }
       rows.set(id, found)
@@ -145,9 +187,9 @@ function attemptTable(runId, slug, signal) {
           limit: PAGE + 1,
           after_task: last?.task_index,
           after_attempt: last?.attempt,
-          failed: asked.failed || undefined
+          failed: asked.failed || undefined,
         },
-        signal
+        signal,
       })
       hasMore = some.length > PAGE
       found.push(...some.slice(0, PAGE))
@@ -155,7 +197,10 @@ function attemptTable(runId, slug, signal) {
       last = found[found.length - 1]
     }
     known = asked.known
-    arrange(body, found.flatMap((one) => row(one).nodes))
+    arrange(
+      body,
+      found.flatMap((one) => row(one).nodes),
+    )
     table.hidden = found.length === 0
     table.classList.toggle('single', step?.step_type !== 'map')
     more.hidden = !hasMore
@@ -166,7 +211,11 @@ function attemptTable(runId, slug, signal) {
     note.hidden = false
     text(note, `Not to be had: ${plain(error.message)}`)
   }
-  const refresh = repeat(`attempts of ${slug}`, task, { signal, every: () => (step?.status === 'started' ? 3000 : Infinity), refused })
+  const refresh = repeat(`attempts of ${slug}`, task, {
+    signal,
+    every: () => (step?.status === 'started' ? 3000 : Infinity),
+    refused,
+  })
 
   const show = (now) => {
     step = now

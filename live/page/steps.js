@@ -7,25 +7,42 @@ import { count, now, number, plain } from './words.js'
 const STATUSES = ['failed', 'started', 'pending', 'completed', 'skipped', 'cancelled']
 // With fewer steps there is nothing to look for.
 const MANY = 12
+// A flow may have 20,000 steps: so many are in the table at first, and with each press of a button.
+const PAGE = 500
 
 /** The table, for a run with this id. `show(state)` fills it from what get_run returns. */
 export function stepTable(runId, { query, signal }) {
   const title = el('h2', {}, 'Steps')
   const chips = el('div', { class: 'chips', role: 'group', 'aria-label': 'Show steps by status' })
-  const find = el('input', { type: 'search', placeholder: 'Find a step', 'aria-label': 'Find a step', autocomplete: 'off', spellcheck: 'false' })
+  const find = el('input', {
+    type: 'search',
+    placeholder: 'Find a step',
+    'aria-label': 'Find a step',
+    autocomplete: 'off',
+    spellcheck: 'false',
+  })
   const body = el('tbody', {})
   const none = el('p', { class: 'note', hidden: true }, 'No step is like that.')
+  const rest = el('button', { type: 'button', class: 'small', hidden: true, onclick: () => ((most += PAGE), place()) })
   const head = ['Step', 'Status', 'Attempts', 'Started', 'Took', 'Timeline']
   const table = el(
     'table',
     { class: 'steps' },
     el('thead', {}, el('tr', {}, ...head.map((name) => el('th', { scope: 'col', class: name.toLowerCase() }, name)))),
-    body
+    body,
   )
-  const node = el('section', { class: 'steps-of-run' }, el('div', { class: 'bar' }, title, chips, find), table, none)
+  const node = el(
+    'section',
+    { class: 'steps-of-run' },
+    el('div', { class: 'bar' }, title, chips, find),
+    table,
+    none,
+    rest,
+  )
 
   let state = null
   let only = null
+  let most = PAGE
   const rows = new Map()
   find.addEventListener('input', () => place())
   document.addEventListener('tick', () => state && !state.run.finished_at && drawTimes(), { signal })
@@ -37,9 +54,14 @@ export function stepTable(runId, { query, signal }) {
         only = only === status ? null : status
         place()
       }
-      const chip = el('button', { type: 'button', class: 'chip', 'data-status': status, 'aria-pressed': 'false', onclick: press }, shape(status), label)
+      const chip = el(
+        'button',
+        { type: 'button', class: 'chip', 'data-status': status, 'aria-pressed': 'false', onclick: press },
+        shape(status),
+        label,
+      )
       return [status, { chip, label }]
-    })
+    }),
   )
 
   const row = (step) => {
@@ -47,7 +69,12 @@ export function stepTable(runId, { query, signal }) {
     if (found) return found
     const badge = statusBadge(step.status)
     const arrow = shape('chevron')
-    const open = el('button', { type: 'button', class: 'open', 'aria-expanded': 'false' }, arrow, el('bdi', { class: 'slug' }, plain(step.step_slug)))
+    const open = el(
+      'button',
+      { type: 'button', class: 'open', 'aria-expanded': 'false' },
+      arrow,
+      el('bdi', { class: 'slug' }, plain(step.step_slug)),
+    )
     const kind = el('span', { class: 'kind' })
     const error = el('div', { class: 'error' })
     const attempts = el('td', { class: 'attempts' })
@@ -62,9 +89,9 @@ export function stepTable(runId, { query, signal }) {
       attempts,
       el('td', { class: 'started' }, started),
       el('td', { class: 'took' }, took),
-      el('td', { class: 'timeline' }, bar)
+      el('td', { class: 'timeline' }, bar),
     )
-    const cell = el('td', { colspan: head.length })
+    const cell = el('td', { colspan: columns })
     const more = el('tr', { class: 'details' }, cell)
     found = { line, more, badge, open, kind, error, attempts, started, took, bar, details: null, step }
     // Whatever is in the row opens it, but who selects text in it wants something else.
@@ -83,20 +110,34 @@ export function stepTable(runId, { query, signal }) {
       line.classList.toggle('is-open', Boolean(found.details))
     }
     found.toggle = toggle
-    line.addEventListener('click', (event) => (open.contains(event.target) || String(getSelection()) === '') && toggle())
+    line.addEventListener(
+      'click',
+      (event) => (open.contains(event.target) || String(getSelection()) === '') && toggle(),
+    )
     rows.set(step.step_slug, found)
     return found
   }
 
+  // Columns for which there is no room are hidden; the details are as wide as those that are left.
+  let columns = head.length
+  const measure = new ResizeObserver(() => {
+    const left = [...table.tHead.rows[0].cells].filter((one) => one.offsetParent !== null).length
+    if (left === 0 || left === columns) return
+    columns = left
+    for (const { more } of rows.values()) more.firstChild.colSpan = columns
+  })
+  measure.observe(node)
+  signal.addEventListener('abort', () => measure.disconnect())
+
   // Opens a step that is named in the details of another one, and goes there.
   const reveal = (slug) => {
-    const found = rows.get(slug)
-    if (!found) return
-    if (!found.line.isConnected) {
+    if (!rows.get(slug)?.line.isConnected) {
       only = null
-      find.value = ''
+      find.value = state.steps.length > most ? slug : ''
       place()
     }
+    const found = rows.get(slug)
+    if (!found) return
     if (!found.details) found.toggle()
     found.open.focus({ preventScroll: true })
     found.line.scrollIntoView({ block: 'start', behavior: 'smooth' })
@@ -121,7 +162,13 @@ export function stepTable(runId, { query, signal }) {
     attribute(found.line, 'data-status', step.status)
     text(found.kind, kindOf(step))
     const isReady = step.status === 'pending' && step.remaining_deps === 0 && step.start_mode === 'manual'
-    const words = step.error_message ?? (isReady ? 'Waits to be started: pgflow.start_step()' : step.skip_reason?.replaceAll('_', ' '))
+    const isAsking = step.status === 'started' && step.executor === 'external'
+    const hint = isReady
+      ? 'Waits to be started: pgflow.start_step()'
+      : isAsking
+        ? 'Waits for pgflow.complete_step() or its event'
+        : null
+    const words = step.error_message ?? hint ?? step.skip_reason?.replaceAll('_', ' ')
     // One line of it; the details have the rest.
     text(found.error, words ? plain(words).slice(0, 300).replace(/\s+/g, ' ') : '')
     found.error.hidden = !words
@@ -131,6 +178,7 @@ export function stepTable(runId, { query, signal }) {
     setTime(found.started, step.started_at)
     setTook(found.took, step.started_at, step.status === 'started' ? null : (step.finished_at ?? step.started_at))
     found.details?.show(state)
+    return found
   }
 
   // The bars: from when until when a step was at work, within the time of the run.
@@ -148,23 +196,29 @@ export function stepTable(runId, { query, signal }) {
       const to = step.finished_at ? Date.parse(step.finished_at) : end
       const left = Math.min(99.5, Math.max(0, ((from - begin) / whole) * 100))
       bar.hidden = false
-      bar.style.left = `${left.toFixed(2)}%`
-      bar.style.width = `${Math.min(100 - left, Math.max(0.5, ((to - from) / whole) * 100)).toFixed(2)}%`
+      const width = Math.min(100 - left, Math.max(0.5, ((to - from) / whole) * 100))
+      const place = [`${left.toFixed(1)}%`, `${width.toFixed(1)}%`]
+      if (bar.style.left !== place[0]) bar.style.left = place[0]
+      if (bar.style.width !== place[1]) bar.style.width = place[1]
     }
   }
 
   const place = () => {
     const wanted = find.value.trim().toLowerCase()
+    const isWanted = (step) =>
+      (!only || step.status === only) && (!wanted || step.step_slug.toLowerCase().includes(wanted))
+    const listed = state.steps.filter(isWanted)
     const lines = []
-    for (const step of state.steps) {
-      if (only && step.status !== only) continue
-      if (wanted && !step.step_slug.toLowerCase().includes(wanted)) continue
-      const found = rows.get(step.step_slug)
+    for (const step of listed.slice(0, most)) {
+      const found = fill(step)
       lines.push(found.line)
       if (found.details) lines.push(found.more)
     }
     arrange(body, lines)
+    drawTimes()
     none.hidden = lines.length > 0 || state.steps.length === 0
+    rest.hidden = listed.length <= most
+    text(rest, `Show ${number(Math.min(PAGE, listed.length - most))} more of ${number(listed.length - most)}`)
     const shown = []
     for (const [status, { chip, label }] of chipOf) {
       const many = state.steps.filter((step) => step.status === status).length
@@ -180,9 +234,7 @@ export function stepTable(runId, { query, signal }) {
     text(title, state.steps.length === 0 ? 'No steps' : count(state.steps.length, 'step'))
     table.hidden = state.steps.length === 0
     find.hidden = state.steps.length < MANY
-    for (const step of state.steps) fill(step)
     place()
-    drawTimes()
   }
   return { node, show }
 }

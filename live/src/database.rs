@@ -10,7 +10,9 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use deadpool_postgres::{Manager, ManagerConfig, Pool, RecyclingMethod, Runtime, Timeouts, Transaction};
+use deadpool_postgres::{
+    Manager, ManagerConfig, Pool, RecyclingMethod, Runtime, Timeouts, Transaction,
+};
 use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
@@ -46,7 +48,8 @@ pub struct Database {
 impl Database {
     /// Takes the options; connects when it is asked something.
     pub fn new(options: &Options) -> Result<Self, AnyError> {
-        let mut config = Config::from_str(&options.database).map_err(|error| format!("--database: {error}"))?;
+        let mut config =
+            Config::from_str(&options.database).map_err(|error| format!("--database: {error}"))?;
         if config.get_application_name().is_none() {
             config.application_name("pgflow-live");
         }
@@ -56,16 +59,24 @@ impl Database {
         config.keepalives_idle(Duration::from_secs(30));
         // Times are told in UTC, and nobody's question holds a connection for ever.
         let given = config.get_options().unwrap_or_default();
-        config.options(format!("-c timezone=UTC -c statement_timeout=30s -c search_path= {given}"));
+        config.options(format!(
+            "-c timezone=UTC -c statement_timeout=30s -c search_path= {given}"
+        ));
         let tls = tls(options.ca.as_deref())?;
         let manager = Manager::from_config(
             config.clone(),
             tls.clone(),
-            ManagerConfig { recycling_method: RecyclingMethod::Fast },
+            ManagerConfig {
+                recycling_method: RecyclingMethod::Fast,
+            },
         );
         let pool = Pool::builder(manager)
             .max_size(options.connections.into())
-            .timeouts(Timeouts { wait: Some(PATIENCE), create: Some(PATIENCE), recycle: Some(PATIENCE) })
+            .timeouts(Timeouts {
+                wait: Some(PATIENCE),
+                create: Some(PATIENCE),
+                recycle: Some(PATIENCE),
+            })
             .runtime(Runtime::Tokio1)
             .build()?;
         Ok(Self { pool, config, tls })
@@ -79,7 +90,9 @@ impl Database {
             tokio_postgres::Client,
             tokio_postgres::Connection<
                 tokio_postgres::Socket,
-                <MakeRustlsConnect as tokio_postgres::tls::MakeTlsConnect<tokio_postgres::Socket>>::Stream,
+                <MakeRustlsConnect as tokio_postgres::tls::MakeTlsConnect<
+                    tokio_postgres::Socket,
+                >>::Stream,
             >,
         ),
         tokio_postgres::Error,
@@ -93,8 +106,15 @@ impl Database {
     ///
     /// 503 when the database cannot be asked.
     pub async fn ask(&self, statement: &str) -> Result<Vec<Row>, Failure> {
-        let client = self.pool.get().await.map_err(|error| Failure::of_connection(&error))?;
-        client.query(statement, &[]).await.map_err(|error| Failure::of_connection(&error))
+        let client = self
+            .pool
+            .get()
+            .await
+            .map_err(|error| Failure::of_connection(&error))?;
+        client
+            .query(statement, &[])
+            .await
+            .map_err(|error| Failure::of_connection(&error))
     }
 
     /// Does something as the caller, in a transaction that is committed if that goes well.
@@ -104,18 +124,32 @@ impl Database {
     /// Those of the work; 503 when the database cannot be reached, or has too much to do.
     pub async fn act<T, F>(&self, caller: &Caller, mode: Mode, work: F) -> Result<T, Failure>
     where
-        F: for<'t> FnOnce(&'t Transaction<'_>) -> Pin<Box<dyn Future<Output = Result<T, Failure>> + Send + 't>>,
+        F: for<'t> FnOnce(
+            &'t Transaction<'_>,
+        ) -> Pin<Box<dyn Future<Output = Result<T, Failure>> + Send + 't>>,
     {
-        let mut client = self.pool.get().await.map_err(|error| Failure::of_connection(&error))?;
+        let mut client = self
+            .pool
+            .get()
+            .await
+            .map_err(|error| Failure::of_connection(&error))?;
         let begin = client.build_transaction();
         let begin = match mode {
             Mode::Write => begin,
-            Mode::Read => begin.read_only(true).isolation_level(IsolationLevel::RepeatableRead),
+            Mode::Read => begin
+                .read_only(true)
+                .isolation_level(IsolationLevel::RepeatableRead),
         };
-        let transaction = begin.start().await.map_err(|error| Failure::of_statement(caller, &error))?;
+        let transaction = begin
+            .start()
+            .await
+            .map_err(|error| Failure::of_statement(caller, &error))?;
         let refused = |error| Failure::of_statement(caller, &error);
         let statement = transaction.prepare_cached(BECOME).await.map_err(refused)?;
-        transaction.query(&statement, &[&caller.role, &caller.claims]).await.map_err(refused)?;
+        transaction
+            .query(&statement, &[&caller.role, &caller.claims])
+            .await
+            .map_err(refused)?;
         let done = work(&transaction).await?;
         transaction.commit().await.map_err(refused)?;
         Ok(done)
@@ -134,13 +168,17 @@ fn tls(ca: Option<&Path>) -> Result<MakeRustlsConnect, AnyError> {
         }
         // A system that has none still knows those of Mozilla.
         None => {
-            return Ok(MakeRustlsConnect::with_native_certs()
-                .map_or_else(|_| MakeRustlsConnect::with_webpki_roots(), |(system, _)| system));
+            return Ok(MakeRustlsConnect::with_native_certs().map_or_else(
+                |_| MakeRustlsConnect::with_webpki_roots(),
+                |(system, _)| system,
+            ));
         }
     }
-    let config = rustls::ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-        .with_safe_default_protocol_versions()?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
+    let config = rustls::ClientConfig::builder_with_provider(Arc::new(
+        rustls::crypto::ring::default_provider(),
+    ))
+    .with_safe_default_protocol_versions()?
+    .with_root_certificates(roots)
+    .with_no_client_auth();
     Ok(MakeRustlsConnect::new(config))
 }

@@ -48,18 +48,31 @@ pub async fn events(
             Box::pin(async move {
                 let refused = |error| Failure::of_statement(&asked, &error);
                 let statement = transaction.prepare_cached(GET_RUN).await.map_err(refused)?;
-                let row = transaction.query_one(&statement, &[&run_id]).await.map_err(refused)?;
+                let row = transaction
+                    .query_one(&statement, &[&run_id])
+                    .await
+                    .map_err(refused)?;
                 row.try_get(0).map_err(refused)
             })
         })
         .await?;
     tracing::debug!("{} watches run {run_id}", caller.role);
-    let ends = caller.remaining().and_then(|remaining| Instant::now().checked_add(remaining));
+    let ends = caller
+        .remaining()
+        .and_then(|remaining| Instant::now().checked_add(remaining));
     let first = Event::default().event("state").data(state);
-    let rest = Rest { watcher: Some(watcher), ends, goes_down: app.goes_down.clone(), waiting: vec![first] };
+    let rest = Rest {
+        watcher: Some(watcher),
+        ends,
+        goes_down: app.goes_down.clone(),
+        waiting: vec![first],
+    };
     let sse = Sse::new(stream::unfold(rest, next)).keep_alive(KeepAlive::new().interval(HEARTBEAT));
     // Told to proxies that would else collect what is sent.
-    Ok(([("x-accel-buffering", "no"), ("cache-control", "no-store")], sse))
+    Ok((
+        [("x-accel-buffering", "no"), ("cache-control", "no-store")],
+        sse,
+    ))
 }
 
 /// What is still to be sent.
@@ -92,16 +105,23 @@ async fn next(mut rest: Rest) -> Option<(Result<Event, Infallible>, Rest)> {
         };
         match happened {
             Ok(Some(events)) => {
-                let events = events.into_iter().map(|event| Event::default().event("change").data(event.message));
+                let events = events
+                    .into_iter()
+                    .map(|event| Event::default().event("change").data(event.message));
                 rest.waiting = events.rev().collect();
             }
             Ok(None) => {
                 rest.watcher = None;
-                rest.waiting.push(Event::default().event("expired").data("{}"));
+                rest.waiting
+                    .push(Event::default().event("expired").data("{}"));
             }
             Err(failure) => {
                 rest.watcher = None;
-                rest.waiting.push(Event::default().event("gone").data(failure.body().to_string()));
+                rest.waiting.push(
+                    Event::default()
+                        .event("gone")
+                        .data(failure.body().to_string()),
+                );
             }
         }
     }

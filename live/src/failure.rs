@@ -21,10 +21,12 @@ pub enum Failure {
     Token(String),
     #[error("{0}")]
     Bad(String),
-    #[error("{0}")]
-    TooLarge(String),
     #[error("{message}")]
-    Missing { code: &'static str, message: String, details: Option<String> },
+    Missing {
+        code: &'static str,
+        message: String,
+        details: Option<String>,
+    },
     #[error("{0}")]
     Method(String),
     #[error("{0}")]
@@ -75,7 +77,10 @@ impl Failure {
         let mut logged = LOGGED.lock().unwrap_or_else(PoisonError::into_inner);
         if logged.is_none_or(|logged| logged.elapsed() >= Duration::from_secs(1)) {
             *logged = Some(Instant::now());
-            let cause = error.source().map(|cause| format!(": {cause}")).unwrap_or_default();
+            let cause = error
+                .source()
+                .map(|cause| format!(": {cause}"))
+                .unwrap_or_default();
             tracing::warn!("{error}{cause}");
         }
         Self::Database
@@ -94,7 +99,6 @@ impl Failure {
         match self {
             Self::Token(_) => StatusCode::UNAUTHORIZED,
             Self::Bad(_) => StatusCode::BAD_REQUEST,
-            Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Missing { .. } => StatusCode::NOT_FOUND,
             Self::Method(_) => StatusCode::METHOD_NOT_ALLOWED,
             Self::Unavailable(_) | Self::Database => StatusCode::SERVICE_UNAVAILABLE,
@@ -107,7 +111,6 @@ impl Failure {
         let (code, details, hint) = match self {
             Self::Token(_) => ("PGRST301", None, None),
             Self::Bad(_) => ("PGRST102", None, None),
-            Self::TooLarge(_) => ("PGRST000", None, None),
             Self::Missing { code, details, .. } => (*code, details.as_deref(), None),
             Self::Method(_) => ("PGRST101", None, None),
             Self::Unavailable(_) => ("PGRST003", None, None),
@@ -148,8 +151,10 @@ impl Refusal {
                 Some("PT") => code[2..].parse().unwrap_or(500),
                 Some("08" | "53") => 503,
                 Some("0L" | "0P" | "28") => 403,
-                Some("09" | "25" | "2D" | "38" | "39" | "3B" | "40" | "54" | "55" | "57" | "58" | "F0" | "HV"
-                | "P0" | "XX") => 500,
+                Some(
+                    "09" | "25" | "2D" | "38" | "39" | "3B" | "40" | "54" | "55" | "57" | "58"
+                    | "F0" | "HV" | "P0" | "XX",
+                ) => 500,
                 _ => 400,
             },
         };
@@ -162,7 +167,9 @@ impl IntoResponse for Failure {
         let status = self.status();
         let mut response = (status, Json(self.body())).into_response();
         if status == StatusCode::UNAUTHORIZED {
-            response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+            response
+                .headers_mut()
+                .insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
         response
     }

@@ -49,7 +49,10 @@ impl Feed {
         let mut pause = FIRST_PAUSE;
         loop {
             if let Err(error) = self.listen_once(database, watches).await {
-                let cause = error.source().map(|cause| format!(": {cause}")).unwrap_or_default();
+                let cause = error
+                    .source()
+                    .map(|cause| format!(": {cause}"))
+                    .unwrap_or_default();
                 tracing::warn!("not listening: {error}{cause}");
             }
             if self.is_listening.swap(false, Ordering::Relaxed) {

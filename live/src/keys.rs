@@ -48,7 +48,9 @@ impl Keys {
             return Err("the secret of tokens must have at least 32 bytes".into());
         }
         let mut keys = Self {
-            secret: secret.map(|secret| DecodingKey::from_secret(secret.as_bytes())),
+            secret: secret
+                .map(|secret| DecodingKey::from_secret(secret.as_bytes()))
+                .transpose()?,
             set: RwLock::new(Arc::new(JwkSet { keys: Vec::new() })),
             publisher: None,
             audience: options.jwt_audience.clone(),
@@ -60,12 +62,20 @@ impl Keys {
                     .timeout(Duration::from_secs(10))
                     .redirect(reqwest::redirect::Policy::none())
                     .build()?;
-                keys.publisher = Some(Publisher { url: url.to_owned(), client, asked: Mutex::new(None) });
+                keys.publisher = Some(Publisher {
+                    url: url.to_owned(),
+                    client,
+                    asked: Mutex::new(None),
+                });
                 keys.refresh(Duration::ZERO).await?;
             }
             Some(file) => {
-                let text = std::fs::read_to_string(file).map_err(|error| format!("cannot read {file}: {error}"))?;
-                keys.put(serde_json::from_str(&text).map_err(|error| format!("{file} is no JWK set: {error}"))?);
+                let text = std::fs::read_to_string(file)
+                    .map_err(|error| format!("cannot read {file}: {error}"))?;
+                keys.put(
+                    serde_json::from_str(&text)
+                        .map_err(|error| format!("{file} is no JWK set: {error}"))?,
+                );
             }
         }
         Ok(keys)
@@ -77,7 +87,8 @@ impl Keys {
     ///
     /// 401, with what is wrong with it.
     pub async fn verify(&self, token: &str) -> Result<Map<String, Value>, Failure> {
-        let header = decode_header(token).map_err(|error| Failure::token(format!("the token is malformed: {error}")))?;
+        let header = decode_header(token)
+            .map_err(|error| Failure::token(format!("the token is malformed: {error}")))?;
         if SHARED.contains(&header.alg) {
             let secret = self.secret.as_ref().ok_or_else(|| unknown(&header))?;
             return self.check(token, secret, &SHARED);
@@ -94,12 +105,18 @@ impl Keys {
             key = self.find(&header);
         }
         let key = key.ok_or_else(|| unknown(&header))?;
-        let decoding = DecodingKey::from_jwk(&key)
-            .map_err(|error| Failure::token(format!("the key of the token cannot be used: {error}")))?;
+        let decoding = DecodingKey::from_jwk(&key).map_err(|error| {
+            Failure::token(format!("the key of the token cannot be used: {error}"))
+        })?;
         self.check(token, &decoding, &[header.alg])
     }
 
-    fn check(&self, token: &str, key: &DecodingKey, algorithms: &[Algorithm]) -> Result<Map<String, Value>, Failure> {
+    fn check(
+        &self,
+        token: &str,
+        key: &DecodingKey,
+        algorithms: &[Algorithm],
+    ) -> Result<Map<String, Value>, Failure> {
         let mut validation = Validation::new(algorithms[0]);
         validation.algorithms = algorithms.to_vec();
         validation.leeway = LEEWAY_SECONDS;
@@ -116,8 +133,14 @@ impl Keys {
             .map_err(|error| Failure::token(format!("the token is not good: {error}")))?;
         // A time that is no number is not "none".
         for claim in ["exp", "nbf"] {
-            if token.claims.get(claim).is_some_and(|time| !time.is_number()) {
-                return Err(Failure::token(format!("the claim {claim} of the token is not a number")));
+            if token
+                .claims
+                .get(claim)
+                .is_some_and(|time| !time.is_number())
+            {
+                return Err(Failure::token(format!(
+                    "the claim {claim} of the token is not a number"
+                )));
             }
         }
         Ok(token.claims)
@@ -128,7 +151,9 @@ impl Keys {
         let set = self.current();
         let mut fitting = set.keys.iter().filter(|key| signs_with(key, header.alg));
         match &header.kid {
-            Some(id) => fitting.find(|key| key.common.key_id.as_ref() == Some(id)).cloned(),
+            Some(id) => fitting
+                .find(|key| key.common.key_id.as_ref() == Some(id))
+                .cloned(),
             None => fitting.next().cloned().filter(|_| fitting.next().is_none()),
         }
     }
@@ -149,23 +174,37 @@ impl Keys {
 
     /// Reads the published set unless that was done less than so long ago.
     async fn refresh(&self, age: Duration) -> Result<(), AnyError> {
-        let Some(publisher) = &self.publisher else { return Ok(()) };
+        let Some(publisher) = &self.publisher else {
+            return Ok(());
+        };
         // Whoever comes meanwhile waits, and finds the new set.
         let mut asked = publisher.asked.lock().await;
         if asked.is_some_and(|asked| asked.elapsed() < age) {
             return Ok(());
         }
         *asked = Some(Instant::now());
-        let response = publisher.client.get(&publisher.url).send().await?.error_for_status()?;
+        let response = publisher
+            .client
+            .get(&publisher.url)
+            .send()
+            .await?
+            .error_for_status()?;
         let body = response.bytes().await?;
-        self.put(serde_json::from_slice(&body).map_err(|error| format!("{} is no JWK set: {error}", publisher.url))?);
+        self.put(
+            serde_json::from_slice(&body)
+                .map_err(|error| format!("{} is no JWK set: {error}", publisher.url))?,
+        );
         Ok(())
     }
 }
 
 /// Whether signatures of this kind are made with the key.
 fn signs_with(key: &Jwk, algorithm: Algorithm) -> bool {
-    if key.common.key_algorithm.is_some_and(|named| named.to_string() != format!("{algorithm:?}")) {
+    if key
+        .common
+        .key_algorithm
+        .is_some_and(|named| named.to_string() != format!("{algorithm:?}"))
+    {
         return false;
     }
     match &key.algorithm {
@@ -184,13 +223,19 @@ fn signs_with(key: &Jwk, algorithm: Algorithm) -> bool {
             _ => false,
         },
         AlgorithmParameters::OctetKeyPair(_) => algorithm == Algorithm::EdDSA,
-        // A secret in a set that may be public is none.
-        AlgorithmParameters::OctetKey(_) => false,
+        // Not those with a secret either: in a set that may be public it is none.
         _ => false,
     }
 }
 
 fn unknown(header: &Header) -> Failure {
-    let id = header.kid.as_deref().map(|id| format!(" {id:?}")).unwrap_or_default();
-    Failure::token(format!("the token is signed with a key{id} that is not known here ({:?})", header.alg))
+    let id = header
+        .kid
+        .as_deref()
+        .map(|id| format!(" {id:?}"))
+        .unwrap_or_default();
+    Failure::token(format!(
+        "the token is signed with a key{id} that is not known here ({:?})",
+        header.alg
+    ))
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Query, State};
+use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
@@ -16,10 +16,11 @@ use crate::server::App;
 use crate::token::Caller;
 
 const RUNS: &str = include_str!("statements/runs.sql");
+const ATTEMPTS: &str = include_str!("statements/attempts.sql");
 const FLOWS: &str = include_str!("statements/flows.sql");
 const ME: &str = include_str!("statements/me.sql");
 
-/// How many runs are listed when nobody says, and at most.
+/// How many runs or attempts are listed when nobody says, and at most.
 const USUAL: i64 = 50;
 const MOST: i64 = 500;
 
@@ -38,14 +39,71 @@ pub async fn runs(
     headers: HeaderMap,
 ) -> Result<Response, Failure> {
     let caller = app.doorkeeper.caller_of(&headers).await?;
-    let limit = filter.limit.unwrap_or(USUAL);
-    if !(1..=MOST).contains(&limit) {
-        return Err(Failure::Bad(format!("limit must be 1 to {MOST}, not {limit}")));
-    }
+    let limit = within_bounds(filter.limit)?;
     // What is left out is no filter, and so is what a form sends empty.
     let given = |value: Option<String>| value.filter(|value| !value.is_empty());
     let (flow_slug, status) = (given(filter.flow_slug), given(filter.status));
-    list(&app, caller, RUNS, vec![Box::new(flow_slug), Box::new(status), Box::new(filter.before), Box::new(limit)]).await
+    list(
+        &app,
+        caller,
+        RUNS,
+        vec![
+            Box::new(flow_slug),
+            Box::new(status),
+            Box::new(filter.before),
+            Box::new(limit),
+        ],
+    )
+    .await
+}
+
+#[derive(Deserialize)]
+pub struct AttemptFilter {
+    step_slug: String,
+    #[serde(default)]
+    failed: bool,
+    after_task: Option<i32>,
+    after_attempt: Option<i32>,
+    limit: Option<i64>,
+}
+
+/// `GET /runs/{run_id}/tasks`: every attempt at the tasks of one step, with `failed` those that failed or lost their lease; none
+/// of a run that the caller does not see.
+pub async fn attempts(
+    State(app): State<Arc<App>>,
+    Path(run_id): Path<String>,
+    Query(filter): Query<AttemptFilter>,
+    headers: HeaderMap,
+) -> Result<Response, Failure> {
+    let caller = app.doorkeeper.caller_of(&headers).await?;
+    let run_id = Uuid::try_parse(&run_id).map_err(|_| Failure::no_run(&run_id))?;
+    let limit = within_bounds(filter.limit)?;
+    // Behind a task is behind all of its attempts.
+    let after_attempt = filter.after_attempt.unwrap_or(i32::MAX);
+    list(
+        &app,
+        caller,
+        ATTEMPTS,
+        vec![
+            Box::new(run_id),
+            Box::new(filter.step_slug),
+            Box::new(filter.failed),
+            Box::new(filter.after_task),
+            Box::new(after_attempt),
+            Box::new(limit),
+        ],
+    )
+    .await
+}
+
+fn within_bounds(limit: Option<i64>) -> Result<i64, Failure> {
+    let limit = limit.unwrap_or(USUAL);
+    if (1..=MOST).contains(&limit) {
+        return Ok(limit);
+    }
+    Err(Failure::Bad(format!(
+        "limit must be 1 to {MOST}, not {limit}"
+    )))
 }
 
 /// `GET /flows`: those that the caller sees.
@@ -87,10 +145,18 @@ async fn ask(
         .act(&caller, Mode::Read, move |transaction| {
             Box::pin(async move {
                 let refused = |error| Failure::of_statement(&asked, &error);
-                let prepared = transaction.prepare_cached(statement).await.map_err(refused)?;
-                let parameters: Vec<_> =
-                    parameters.iter().map(|parameter| &**parameter as &(dyn ToSql + Sync)).collect();
-                let row = transaction.query_one(&prepared, &parameters).await.map_err(refused)?;
+                let prepared = transaction
+                    .prepare_cached(statement)
+                    .await
+                    .map_err(refused)?;
+                let parameters: Vec<_> = parameters
+                    .iter()
+                    .map(|parameter| &**parameter as &(dyn ToSql + Sync))
+                    .collect();
+                let row = transaction
+                    .query_one(&prepared, &parameters)
+                    .await
+                    .map_err(refused)?;
                 row.try_get(0).map_err(refused)
             })
         })
@@ -98,5 +164,12 @@ async fn ask(
 }
 
 fn respond(body: String) -> Response {
-    ([(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, "no-store")], body).into_response()
+    (
+        [
+            (header::CONTENT_TYPE, "application/json"),
+            (header::CACHE_CONTROL, "no-store"),
+        ],
+        body,
+    )
+        .into_response()
 }

@@ -20,11 +20,21 @@ pub struct Options {
     pub database: String,
 
     /// The address to listen on. There is no TLS here: put a reverse proxy before anything that is not this machine.
-    #[arg(long, env = "PGFLOW_LIVE_LISTEN", default_value = "127.0.0.1:4711", value_name = "ADDRESS:PORT")]
+    #[arg(
+        long,
+        env = "PGFLOW_LIVE_LISTEN",
+        default_value = "127.0.0.1:4711",
+        value_name = "ADDRESS:PORT"
+    )]
     pub listen: SocketAddr,
 
     /// The secret that tokens are signed with (HS256, HS384, HS512), of at least 32 bytes.
-    #[arg(long, env = "PGFLOW_LIVE_JWT_SECRET", hide_env_values = true, value_name = "SECRET")]
+    #[arg(
+        long,
+        env = "PGFLOW_LIVE_JWT_SECRET",
+        hide_env_values = true,
+        value_name = "SECRET"
+    )]
     pub jwt_secret: Option<String>,
 
     /// A JWK set: a file, or an https URL that is read again every ten minutes and when a token names an unknown key.
@@ -45,13 +55,18 @@ pub struct Options {
     pub connections: u16,
 
     /// How many runs may be watched at once, counting each watcher.
-    #[arg(long, env = "PGFLOW_LIVE_MAX_WATCHERS", default_value_t = 10_000, value_name = "NUMBER")]
+    #[arg(
+        long,
+        env = "PGFLOW_LIVE_MAX_WATCHERS",
+        default_value_t = 10_000,
+        value_name = "NUMBER"
+    )]
     pub max_watchers: usize,
 
     /// The largest output that is part of a message, as text, in bytes; of a larger one the message says "fetch".
     #[arg(long, env = "PGFLOW_LIVE_MAX_OUTPUT_BYTES", default_value_t = 65_536, value_name = "BYTES",
-          value_parser = clap::value_parser!(i32).range(0..))]
-    pub max_output_bytes: i32,
+          value_parser = clap::value_parser!(i64).range(0..))]
+    pub max_output_bytes: i64,
 
     /// A file of the certificates to trust for the database, in PEM, instead of those of the system.
     #[arg(long, env = "PGFLOW_LIVE_CA", value_name = "FILE")]
@@ -64,7 +79,11 @@ pub struct Options {
 
 impl Options {
     pub fn log_level(&self) -> Level {
-        if self.verbose { Level::DEBUG } else { Level::INFO }
+        if self.verbose {
+            Level::DEBUG
+        } else {
+            Level::INFO
+        }
     }
 }
 

@@ -66,8 +66,13 @@ mod tests {
 
     #[test]
     fn every_file_of_the_page_is_served() {
-        let folder = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/page")).into_iter().flatten();
-        let names: BTreeSet<String> = folder.flatten().map(|file| file.file_name().to_string_lossy().into_owned()).collect();
+        let folder = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/page"))
+            .into_iter()
+            .flatten();
+        let names: BTreeSet<String> = folder
+            .flatten()
+            .map(|file| file.file_name().to_string_lossy().into_owned())
+            .collect();
         let served: BTreeSet<String> = FILES.iter().map(|(name, ..)| (*name).to_owned()).collect();
         assert_eq!(names, served);
     }

@@ -71,13 +71,15 @@ pub fn read(version: Version, text: &str) -> Result<Incoming, serde_json::Error>
             event: frame.event,
             payload: frame.payload,
         }),
-        Version::Two => serde_json::from_str::<Array>(text).map(|(join_ref, reference, topic, event, payload)| Incoming {
-            join_ref,
-            reference,
-            topic,
-            event,
-            payload,
-        }),
+        Version::Two => serde_json::from_str::<Array>(text).map(
+            |(join_ref, reference, topic, event, payload)| Incoming {
+                join_ref,
+                reference,
+                topic,
+                event,
+                payload,
+            },
+        ),
     }
 }
 
@@ -102,7 +104,14 @@ pub fn write(
 /// Writes the reply to a frame.
 pub fn reply(version: Version, to: &Incoming, status: &str, response: &Value) -> Frame {
     let payload = json!({"status": status, "response": response});
-    write(version, to.join_ref.as_deref(), to.reference.as_deref(), &to.topic, "phx_reply", &payload)
+    write(
+        version,
+        to.join_ref.as_deref(),
+        to.reference.as_deref(),
+        &to.topic,
+        "phx_reply",
+        &payload,
+    )
 }
 
 /// Writes a broadcast; its message is JSON.

@@ -66,7 +66,10 @@ impl Functions {
         if !is_fresh {
             let functions = read(database).await?;
             let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-            *known = Known { functions, read: Some(Instant::now()) };
+            *known = Known {
+                functions,
+                read: Some(Instant::now()),
+            };
         }
         self.get(name).ok_or_else(|| Failure::Missing {
             code: "PGRST202",
@@ -76,7 +79,12 @@ impl Functions {
     }
 
     fn get(&self, name: &str) -> Option<Arc<Function>> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner).functions.get(name).cloned()
+        self.known
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .functions
+            .get(name)
+            .cloned()
     }
 }
 
@@ -88,7 +96,10 @@ async fn read(database: &Database) -> Result<HashMap<String, Arc<Function>>, Fai
         let types: Vec<String> = row.try_get("argument_types")?;
         Ok(Function {
             name: row.try_get("name")?,
-            arguments: names.into_iter().zip(quoted.into_iter().zip(types)).collect(),
+            arguments: names
+                .into_iter()
+                .zip(quoted.into_iter().zip(types))
+                .collect(),
             returns: match row.try_get("returns")? {
                 "nothing" => Returns::Nothing,
                 "rows" => Returns::Rows,
@@ -100,7 +111,10 @@ async fn read(database: &Database) -> Result<HashMap<String, Arc<Function>>, Fai
     };
     let functions = rows.iter().map(function).collect::<Result<Vec<_>, _>>();
     let functions = functions.map_err(|error| Failure::of_connection(&error))?;
-    Ok(functions.into_iter().map(|function| (function.name.clone(), Arc::new(function))).collect())
+    Ok(functions
+        .into_iter()
+        .map(|function| (function.name.clone(), Arc::new(function)))
+        .collect())
 }
 
 impl Function {
@@ -129,7 +143,9 @@ impl Function {
         Ok(if record.is_empty() {
             format!("select {result} from pgflow.{name}() t where $1::text is not null")
         } else {
-            format!("select {result} from json_to_record($1::text::json) x ({record}) cross join lateral pgflow.{name}({list}) t")
+            format!(
+                "select {result} from json_to_record($1::text::json) x ({record}) cross join lateral pgflow.{name}({list}) t"
+            )
         })
     }
 }
@@ -144,12 +160,20 @@ pub async fn post(
     let arguments = match serde_json::from_slice(&body) {
         _ if body.is_empty() => Map::new(),
         Ok(Value::Object(arguments)) => arguments,
-        Ok(_) => return Err(Failure::Bad("the body must be a JSON object of arguments".to_owned())),
+        Ok(_) => {
+            return Err(Failure::Bad(
+                "the body must be a JSON object of arguments".to_owned(),
+            ));
+        }
         Err(error) => return Err(Failure::Bad(format!("the body is no JSON: {error}"))),
     };
     let function = app.functions.find(&app.database, &name).await?;
     // What is passed on is the text that came: numbers and strings stay as they were written.
-    let text = if body.is_empty() { "{}".to_owned() } else { String::from_utf8_lossy(&body).into_owned() };
+    let text = if body.is_empty() {
+        "{}".to_owned()
+    } else {
+        String::from_utf8_lossy(&body).into_owned()
+    };
     call(&app, &caller, &function, &arguments, text, Mode::Write).await
 }
 
@@ -162,10 +186,14 @@ pub async fn get(
     let caller = app.doorkeeper.caller_of(&headers).await?;
     let function = app.functions.find(&app.database, &name).await?;
     if !function.only_reads {
-        return Err(Failure::Method(format!("function pgflow.{name} changes something: call it by POST")));
+        return Err(Failure::Method(format!(
+            "function pgflow.{name} changes something: call it by POST"
+        )));
     }
-    let arguments: Map<String, Value> =
-        parameters.into_iter().map(|(name, value)| (name, Value::String(value))).collect();
+    let arguments: Map<String, Value> = parameters
+        .into_iter()
+        .map(|(name, value)| (name, Value::String(value)))
+        .collect();
     let text = Value::Object(arguments.clone()).to_string();
     call(&app, &caller, &function, &arguments, text, Mode::Read).await
 }
@@ -186,8 +214,15 @@ async fn call(
             Box::pin(async move {
                 let refused = |error| Failure::of_statement(&asked, &error);
                 // Not prepared for later: which arguments are given is up to the caller.
-                let rows = transaction.query_typed(&statement, &[(&text, Type::TEXT)]).await.map_err(refused)?;
-                rows.first().map(|row| row.try_get(0)).transpose().map_err(refused).map(Option::flatten)
+                let rows = transaction
+                    .query_typed(&statement, &[(&text, Type::TEXT)])
+                    .await
+                    .map_err(refused)?;
+                rows.first()
+                    .map(|row| row.try_get(0))
+                    .transpose()
+                    .map_err(refused)
+                    .map(Option::flatten)
             })
         })
         .await?;
@@ -200,7 +235,10 @@ async fn call(
         (header::CONTENT_TYPE, kind),
         (header::CACHE_CONTROL, "no-store"),
         // An image is never a page: opened by itself it may not run anything.
-        (header::CONTENT_SECURITY_POLICY, "default-src 'none'; style-src 'unsafe-inline'"),
+        (
+            header::CONTENT_SECURITY_POLICY,
+            "default-src 'none'; style-src 'unsafe-inline'",
+        ),
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
     ];
     Ok((headers, answer.unwrap_or_else(|| "null".to_owned())).into_response())

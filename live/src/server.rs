@@ -48,24 +48,35 @@ pub async fn serve(options: Options) -> Result<(), AnyError> {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let keys = Keys::new(&options).await?;
     let database = Arc::new(Database::new(&options)?);
-    let watches = Arc::new(Watches::new(Arc::clone(&database), options.max_watchers, options.max_output_bytes));
+    let watches = Arc::new(Watches::new(
+        Arc::clone(&database),
+        options.max_watchers,
+        options.max_output_bytes,
+    ));
     let feed = Arc::new(Feed::default());
     let (go_down, goes_down) = watch::channel(false);
     let app = Arc::new(App {
         database: Arc::clone(&database),
-        doorkeeper: Doorkeeper { keys, anon_role: options.anon_role },
+        doorkeeper: Doorkeeper {
+            keys,
+            anon_role: options.anon_role,
+        },
         watches: Arc::clone(&watches),
         functions: Functions::default(),
         feed: Arc::clone(&feed),
         goes_down: goes_down.clone(),
     });
-    let listener =
-        TcpListener::bind(options.listen).await.map_err(|error| format!("cannot listen on {}: {error}", options.listen))?;
+    let listener = TcpListener::bind(options.listen)
+        .await
+        .map_err(|error| format!("cannot listen on {}: {error}", options.listen))?;
     // Told on stdout, for who has asked for port 0.
     println!("http://{}", listener.local_addr()?);
     tokio::spawn(async move { feed.listen(&database, &watches).await });
 
-    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let (mut terminate, mut interrupt) = (
+        signal(SignalKind::terminate())?,
+        signal(SignalKind::interrupt())?,
+    );
     tokio::spawn(async move {
         tokio::select! {
             _ = terminate.recv() => {}
@@ -110,6 +121,7 @@ fn routes(app: Arc<App>) -> Router {
         .route("/flows", get(lists::flows))
         .route("/runs", get(lists::runs))
         .route("/runs/{run_id}/events", get(events::events))
+        .route("/runs/{run_id}/tasks", get(lists::attempts))
         .route("/rpc/{name}", get(rpc::get).post(rpc::post))
         .route("/socket/websocket", get(socket::socket))
         // Where clients of Supabase look for it.

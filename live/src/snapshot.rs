@@ -48,9 +48,15 @@ pub struct Standing {
 }
 
 impl Standing {
+    fn is_pending(&self) -> bool {
+        &*self.status == "pending"
+    }
+
     /// Whether nothing has happened between the two.
     pub fn is_as(&self, other: &Self) -> bool {
-        self.status == other.status && self.started == other.started && self.finished == other.finished
+        self.status == other.status
+            && self.started == other.started
+            && self.finished == other.finished
     }
 }
 
@@ -116,31 +122,42 @@ impl Teller {
     /// What has happened since the watcher was told last, in an order in which it can have happened: a step after those
     /// that it depends on, the end of the run last.
     pub fn tell(&mut self, now: &Arc<Snapshot>) -> Vec<Event> {
-        // Nothing is told of a run that has not begun, then all of it.
-        if &*now.run.status == "pending" {
+        // Nothing is told of a run that has not begun, then all of it, though steps may have begun before it.
+        if now.run.is_pending() {
             return Vec::new();
         }
-        let run_began = now.run.started.as_ref().map_or(i64::MIN, |began| began.micros);
+        let begins = self.told.run.is_pending();
+        let run_began = now
+            .run
+            .started
+            .as_ref()
+            .map_or(i64::MIN, |began| began.micros);
         let mut happened = Vec::new();
-        let mut note = |slug: Option<&Arc<str>>, index: i32, old: Option<&Standing>, new: &Standing| {
-            for kind in changes(old, new) {
-                let (at, status) = match kind {
-                    Kind::Started => (new.started.as_ref(), "started"),
-                    Kind::Ended => (new.finished.as_ref(), &*new.status),
-                };
-                // Steps may begin in a run that is still to begin.
-                let at = at.map_or(run_began, |at| at.micros.max(run_began));
-                let key = match (slug, kind) {
-                    (None, Kind::Started) => (i64::MIN, index, kind),
-                    (None, Kind::Ended) => (i64::MAX, index, kind),
-                    (Some(_), _) => (at, index, kind),
-                };
-                happened.push((key, self::event(now, slug.map(|slug| &**slug), status, kind, new)));
-            }
-        };
+        let mut note =
+            |slug: Option<&Arc<str>>, index: i32, old: Option<&Standing>, new: &Standing| {
+                for kind in changes(old, new) {
+                    let (at, status) = match kind {
+                        Kind::Started => (new.started.as_ref(), "started"),
+                        Kind::Ended => (new.finished.as_ref(), &*new.status),
+                    };
+                    // Steps may begin in a run that is still to begin.
+                    let at = at.map_or(run_began, |at| at.micros.max(run_began));
+                    let key = match (slug, kind) {
+                        (None, Kind::Started) => (i64::MIN, index, kind),
+                        (None, Kind::Ended) => (i64::MAX, index, kind),
+                        (Some(_), _) => (at, index, kind),
+                    };
+                    happened.push((key, event(now, slug.map(|slug| &**slug), status, kind, new)));
+                }
+            };
         note(None, -1, Some(&self.told.run), &now.run);
         for (slug, step) in &now.steps {
-            let old = self.told.steps.get(slug).map(|old| &old.standing);
+            let old = self
+                .told
+                .steps
+                .get(slug)
+                .map(|old| &old.standing)
+                .filter(|_| !begins);
             note(Some(slug), step.index, old, &step.standing);
         }
         self.told = Arc::clone(now);
@@ -173,7 +190,13 @@ fn changes(old: Option<&Standing>, new: &Standing) -> Vec<Kind> {
     kinds
 }
 
-fn event(snapshot: &Snapshot, step_slug: Option<&str>, status: &str, kind: Kind, standing: &Standing) -> Event {
+fn event(
+    snapshot: &Snapshot,
+    step_slug: Option<&str>,
+    status: &str,
+    kind: Kind,
+    standing: &Standing,
+) -> Event {
     let has_ended = kind == Kind::Ended;
     let details = standing.details.as_deref().filter(|_| has_ended);
     let about = if step_slug.is_some() { "step" } else { "run" };
@@ -184,7 +207,11 @@ fn event(snapshot: &Snapshot, step_slug: Option<&str>, status: &str, kind: Kind,
         step_slug,
         status,
         started_at: standing.started.as_ref().map(|moment| &*moment.text),
-        finished_at: standing.finished.as_ref().filter(|_| has_ended).map(|moment| &*moment.text),
+        finished_at: standing
+            .finished
+            .as_ref()
+            .filter(|_| has_ended)
+            .map(|moment| &*moment.text),
         error_message: details.and_then(|details| details.error_message.as_deref()),
         skip_reason: details.and_then(|details| details.skip_reason.as_deref()),
         fetch: details.filter(|details| details.is_cut).map(|_| true),
@@ -195,7 +222,10 @@ fn event(snapshot: &Snapshot, step_slug: Option<&str>, status: &str, kind: Kind,
         None => format!("run:{status}"),
     };
     // Strings and JSON that is already text: it cannot fail.
-    Event { name, message: serde_json::to_string(&message).unwrap_or_default() }
+    Event {
+        name,
+        message: serde_json::to_string(&message).unwrap_or_default(),
+    }
 }
 
 #[cfg(test)]

@@ -40,13 +40,25 @@ pub async fn socket(
     Query(parameters): Query<Parameters>,
     upgrade: WebSocketUpgrade,
 ) -> Result<Response, Failure> {
-    let version = Version::of(parameters.vsn.as_deref())
-        .ok_or_else(|| Failure::Bad("versions 1.0.0 and 2.0.0 of the protocol are spoken here".to_owned()))?;
+    let version = Version::of(parameters.vsn.as_deref()).ok_or_else(|| {
+        Failure::Bad("versions 1.0.0 and 2.0.0 of the protocol are spoken here".to_owned())
+    })?;
     let key = parameters.apikey;
-    Ok(upgrade.max_message_size(MAX_FRAME).max_frame_size(MAX_FRAME).on_upgrade(move |socket| async move {
-        let (frames, waiting) = mpsc::channel(MAX_WAITING);
-        Connection { app, version, key, frames, channels: HashMap::new() }.serve(socket, waiting).await;
-    }))
+    Ok(upgrade
+        .max_message_size(MAX_FRAME)
+        .max_frame_size(MAX_FRAME)
+        .on_upgrade(move |socket| async move {
+            let (frames, waiting) = mpsc::channel(MAX_WAITING);
+            Connection {
+                app,
+                version,
+                key,
+                frames,
+                channels: HashMap::new(),
+            }
+            .serve(socket, waiting)
+            .await;
+        }))
 }
 
 struct Connection {
@@ -108,7 +120,10 @@ impl Connection {
             () = send => {}
             () = receive => {}
         }
-        let going = CloseFrame { code: axum::extract::ws::close_code::AWAY, reason: "".into() };
+        let going = CloseFrame {
+            code: axum::extract::ws::close_code::AWAY,
+            reason: "".into(),
+        };
         let _ = timeout(HEARTBEAT, sink.send(Message::Close(Some(going)))).await;
     }
 
@@ -122,11 +137,14 @@ impl Connection {
             Ok(response) => ("ok", response),
             Err(reason) => ("error", json!({ "reason": reason })),
         };
-        self.say(phoenix::reply(self.version, to, status, &response)).await;
+        self.say(phoenix::reply(self.version, to, status, &response))
+            .await;
     }
 
     async fn take(&mut self, text: &str) {
-        let Ok(frame) = phoenix::read(self.version, text) else { return };
+        let Ok(frame) = phoenix::read(self.version, text) else {
+            return;
+        };
         match (frame.topic.as_str(), frame.event.as_str()) {
             ("phoenix", "heartbeat") => self.reply(&frame, Ok(json!({}))).await,
             (_, "phx_join") => self.join(&frame).await,
@@ -144,9 +162,21 @@ impl Connection {
                 self.say(close).await;
             }
             (_, "access_token") => self.renew(&frame).await,
-            (_, "broadcast") => self.reply(&frame, Err("only the database sends on this topic".to_owned())).await,
-            (_, "presence") => self.reply(&frame, Err("presence is not served here".to_owned())).await,
-            _ => self.reply(&frame, Err(format!("unknown event {:?}", frame.event))).await,
+            (_, "broadcast") => {
+                self.reply(
+                    &frame,
+                    Err("only the database sends on this topic".to_owned()),
+                )
+                .await
+            }
+            (_, "presence") => {
+                self.reply(&frame, Err("presence is not served here".to_owned()))
+                    .await
+            }
+            _ => {
+                self.reply(&frame, Err(format!("unknown event {:?}", frame.event)))
+                    .await
+            }
         }
     }
 
@@ -156,7 +186,8 @@ impl Connection {
         self.channels.remove(&frame.topic);
         match self.watch(frame).await {
             Ok(watcher) => {
-                self.reply(frame, Ok(json!({ "postgres_changes": [] }))).await;
+                self.reply(frame, Ok(json!({ "postgres_changes": [] })))
+                    .await;
                 self.put(frame.topic.clone(), frame.join_ref.clone(), watcher);
             }
             Err(reason) => self.reply(frame, Err(reason)).await,
@@ -165,7 +196,9 @@ impl Connection {
 
     /// A client has a new token: what it may see is asked anew.
     async fn renew(&mut self, frame: &Incoming) {
-        let Some(channel) = self.channels.get(&frame.topic) else { return };
+        let Some(channel) = self.channels.get(&frame.topic) else {
+            return;
+        };
         let join_ref = channel.join_ref.clone();
         match self.watch(frame).await {
             // The old one goes on until the new one watches: what happens between is told twice rather than never.
@@ -181,24 +214,52 @@ impl Connection {
     }
 
     async fn watch(&self, frame: &Incoming) -> Result<Watcher, String> {
-        let run_id = phoenix::run_of(&frame.topic).ok_or("only topics pgflow:run:<run_id> are served here")?;
+        let run_id = phoenix::run_of(&frame.topic)
+            .ok_or("only topics pgflow:run:<run_id> are served here")?;
         let run_id = Uuid::try_parse(run_id).map_err(|_| format!("{run_id:?} is no run id"))?;
-        let wants_rows = |config: &Value| config["postgres_changes"].as_array().is_some_and(|wanted| !wanted.is_empty());
+        let wants_rows = |config: &Value| {
+            config["postgres_changes"]
+                .as_array()
+                .is_some_and(|wanted| !wanted.is_empty())
+        };
         if wants_rows(&frame.payload["config"]) {
             return Err("postgres_changes are not served here, only broadcasts".to_owned());
         }
         if self.channels.len() >= MAX_CHANNELS && !self.channels.contains_key(&frame.topic) {
             return Err(format!("one connection may watch {MAX_CHANNELS} runs"));
         }
-        let token = frame.payload["access_token"].as_str().or(self.key.as_deref());
-        let caller = self.app.doorkeeper.bearer_or_key(token).await.map_err(|failure| failure.to_string())?;
-        self.app.watches.join(run_id, &caller).await.map_err(|failure| failure.to_string())
+        let token = frame.payload["access_token"]
+            .as_str()
+            .or(self.key.as_deref());
+        let caller = self
+            .app
+            .doorkeeper
+            .bearer_or_key(token)
+            .await
+            .map_err(|failure| failure.to_string())?;
+        self.app
+            .watches
+            .join(run_id, &caller)
+            .await
+            .map_err(|failure| failure.to_string())
     }
 
     fn put(&mut self, topic: String, join_ref: Option<String>, watcher: Watcher) {
         tracing::debug!("{} joins {topic}", watcher.caller().role);
-        let told = tell(self.version, topic.clone(), join_ref.clone(), watcher, self.frames.clone());
-        self.channels.insert(topic, Channel { join_ref, task: tokio::spawn(told) });
+        let told = tell(
+            self.version,
+            topic.clone(),
+            join_ref.clone(),
+            watcher,
+            self.frames.clone(),
+        );
+        self.channels.insert(
+            topic,
+            Channel {
+                join_ref,
+                task: tokio::spawn(told),
+            },
+        );
     }
 }
 
@@ -216,7 +277,8 @@ async fn tell(
             match watcher.next().await {
                 Ok(events) => {
                     for event in events {
-                        let frame = phoenix::broadcast(version, &topic, &event.name, &event.message);
+                        let frame =
+                            phoenix::broadcast(version, &topic, &event.name, &event.message);
                         if frames.send(frame).await.is_err() {
                             return None;
                         }
@@ -228,16 +290,22 @@ async fn tell(
     };
     let reason = match ends {
         None => all.await,
-        Some(ends) => timeout(ends, all).await.unwrap_or_else(|_| Some("the token has run out".to_owned())),
+        Some(ends) => timeout(ends, all)
+            .await
+            .unwrap_or_else(|_| Some("the token has run out".to_owned())),
     };
-    for frame in reason.iter().flat_map(|reason| farewell(version, &topic, join_ref.as_deref(), reason)) {
+    for frame in reason
+        .iter()
+        .flat_map(|reason| farewell(version, &topic, join_ref.as_deref(), reason))
+    {
         let _ = frames.send(frame).await;
     }
 }
 
 /// A channel ends, and why.
 fn farewell(version: Version, topic: &str, join_ref: Option<&str>, reason: &str) -> [Frame; 2] {
-    let why = json!({"extension": "system", "status": "error", "message": reason, "channel": topic});
+    let why =
+        json!({"extension": "system", "status": "error", "message": reason, "channel": topic});
     [
         phoenix::write(version, join_ref, None, topic, "system", &why),
         phoenix::write(version, join_ref, join_ref, topic, "phx_close", &json!({})),

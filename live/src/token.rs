@@ -25,7 +25,11 @@ impl Caller {
     /// How long the token is still good; nothing if it has no end.
     pub fn remaining(&self) -> Option<Duration> {
         let expires_at = UNIX_EPOCH + Duration::from_secs(self.expires_at?);
-        Some(expires_at.duration_since(SystemTime::now()).unwrap_or_default())
+        Some(
+            expires_at
+                .duration_since(SystemTime::now())
+                .unwrap_or_default(),
+        )
     }
 }
 
@@ -43,11 +47,19 @@ impl Doorkeeper {
     /// 401: the token is none, has run out, or is not signed by a key that is known; or there is none, and nobody may
     /// ask without.
     pub async fn caller_of(&self, headers: &HeaderMap) -> Result<Caller, Failure> {
-        let Some(header) = headers.get(AUTHORIZATION) else { return self.anonymous() };
-        let header = header.to_str().map_err(|_| Failure::token("the header Authorization is not text"))?;
+        let Some(header) = headers.get(AUTHORIZATION) else {
+            return self.anonymous();
+        };
+        let header = header
+            .to_str()
+            .map_err(|_| Failure::token("the header Authorization is not text"))?;
         match header.split_once(' ') {
-            Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => self.bearer(token.trim()).await,
-            _ => Err(Failure::token("the header Authorization is not \"Bearer\" and a token")),
+            Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => {
+                self.bearer(token.trim()).await
+            }
+            _ => Err(Failure::token(
+                "the header Authorization is not \"Bearer\" and a token",
+            )),
         }
     }
 
@@ -55,11 +67,19 @@ impl Doorkeeper {
     pub async fn bearer(&self, token: &str) -> Result<Caller, Failure> {
         let claims = self.keys.verify(token).await?;
         let role = match claims.get("role") {
-            None => self.anon_role.clone().ok_or_else(|| Failure::token("the token has no claim role"))?,
+            None => self
+                .anon_role
+                .clone()
+                .ok_or_else(|| Failure::token("the token has no claim role"))?,
             Some(Value::String(role)) if !role.is_empty() => role.clone(),
             Some(_) => return Err(Failure::token("the claim role of the token is not a name")),
         };
-        Ok(Caller { role, expires_at: end_of(&claims), claims: Value::Object(claims).to_string(), is_anonymous: false })
+        Ok(Caller {
+            role,
+            expires_at: end_of(&claims),
+            claims: Value::Object(claims).to_string(),
+            is_anonymous: false,
+        })
     }
 
     /// Who has this, which on a WebSocket may be an API key that is no token: such a key says nothing about who has it.
@@ -71,12 +91,21 @@ impl Doorkeeper {
     }
 
     fn anonymous(&self) -> Result<Caller, Failure> {
-        let role = self.anon_role.clone().ok_or_else(|| Failure::token("a token is needed"))?;
-        Ok(Caller { role, claims: String::new(), is_anonymous: true, expires_at: None })
+        let role = self
+            .anon_role
+            .clone()
+            .ok_or_else(|| Failure::token("a token is needed"))?;
+        Ok(Caller {
+            role,
+            claims: String::new(),
+            is_anonymous: true,
+            expires_at: None,
+        })
     }
 }
 
 fn end_of(claims: &Map<String, Value>) -> Option<u64> {
     let end = claims.get("exp")?;
-    end.as_u64().or_else(|| end.as_f64().map(|seconds| seconds as u64))
+    end.as_u64()
+        .or_else(|| end.as_f64().map(|seconds| seconds as u64))
 }

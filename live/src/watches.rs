@@ -32,7 +32,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(15);
 pub struct Watches {
     database: Arc<Database>,
     max_watchers: usize,
-    max_output_bytes: i32,
+    max_output_bytes: i64,
     watchers: AtomicUsize,
     by_run: Mutex<HashMap<Uuid, HashMap<Caller, Arc<Watch>>>>,
 }
@@ -84,12 +84,20 @@ impl Bell {
 
 /// Nothing here panics while it holds a lock; if something did, what is behind it would still be whole.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    mutex
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
 impl Watches {
-    pub fn new(database: Arc<Database>, max_watchers: usize, max_output_bytes: i32) -> Self {
-        Self { database, max_watchers, max_output_bytes, watchers: AtomicUsize::new(0), by_run: Mutex::default() }
+    pub fn new(database: Arc<Database>, max_watchers: usize, max_output_bytes: i64) -> Self {
+        Self {
+            database,
+            max_watchers,
+            max_output_bytes,
+            watchers: AtomicUsize::new(0),
+            by_run: Mutex::default(),
+        }
     }
 
     /// How many watch, and how many watches they share.
@@ -100,7 +108,11 @@ impl Watches {
 
     /// Rings for a step of a run, or for the run itself.
     pub fn ring(&self, run_id: Uuid, step: Option<&str>) {
-        for watch in lock(&self.by_run).get(&run_id).into_iter().flat_map(HashMap::values) {
+        for watch in lock(&self.by_run)
+            .get(&run_id)
+            .into_iter()
+            .flat_map(HashMap::values)
+        {
             // The run itself is looked at whatever it is rung for.
             watch.bell.ring(true, Some(step.unwrap_or_default()));
         }
@@ -145,22 +157,32 @@ impl Watches {
     fn enter(self: &Arc<Self>, run_id: Uuid, caller: &Caller) -> Result<Watcher, Failure> {
         if self.watchers.fetch_add(1, Ordering::Relaxed) >= self.max_watchers {
             self.watchers.fetch_sub(1, Ordering::Relaxed);
-            return Err(Failure::Unavailable("there are too many watchers".to_owned()));
+            return Err(Failure::Unavailable(
+                "there are too many watchers".to_owned(),
+            ));
         }
         let mut by_run = lock(&self.by_run);
-        let watch = by_run.entry(run_id).or_default().entry(caller.clone()).or_insert_with(|| {
-            let (view, _) = watch::channel(View::default());
-            let watch = Arc::new(Watch { bell: Bell::default(), watchers: AtomicUsize::new(0), view });
-            let keeper = Keeper {
-                database: Arc::clone(&self.database),
-                max_output_bytes: self.max_output_bytes,
-                run_id,
-                caller: caller.clone(),
-                watch: Arc::clone(&watch),
-            };
-            tokio::spawn(keeper.keep());
-            watch
-        });
+        let watch = by_run
+            .entry(run_id)
+            .or_default()
+            .entry(caller.clone())
+            .or_insert_with(|| {
+                let (view, _) = watch::channel(View::default());
+                let watch = Arc::new(Watch {
+                    bell: Bell::default(),
+                    watchers: AtomicUsize::new(0),
+                    view,
+                });
+                let keeper = Keeper {
+                    database: Arc::clone(&self.database),
+                    max_output_bytes: self.max_output_bytes,
+                    run_id,
+                    caller: caller.clone(),
+                    watch: Arc::clone(&watch),
+                };
+                tokio::spawn(keeper.keep());
+                watch
+            });
         watch.watchers.fetch_add(1, Ordering::Relaxed);
         Ok(Watcher {
             view: watch.view.subscribe(),
@@ -217,7 +239,11 @@ impl Watcher {
             let seen = self.view.borrow_and_update().seen.clone();
             match seen {
                 Some(Ok(snapshot)) => {
-                    let events = self.teller.as_mut().map(|teller| teller.tell(&snapshot)).unwrap_or_default();
+                    let events = self
+                        .teller
+                        .as_mut()
+                        .map(|teller| teller.tell(&snapshot))
+                        .unwrap_or_default();
                     if !events.is_empty() {
                         return Ok(events);
                     }
@@ -238,7 +264,7 @@ impl Drop for Watcher {
 /// The task behind a watch.
 struct Keeper {
     database: Arc<Database>,
-    max_output_bytes: i32,
+    max_output_bytes: i64,
     run_id: Uuid,
     caller: Caller,
     watch: Arc<Watch>,
@@ -250,14 +276,18 @@ impl Keeper {
         let mut pause = FIRST_PAUSE;
         loop {
             // Looks by itself when nobody rings.
-            let rung = tokio::time::timeout(pause, self.watch.bell.notify.notified()).await.is_ok();
+            let rung = tokio::time::timeout(pause, self.watch.bell.notify.notified())
+                .await
+                .is_ok();
             if self.watch.watchers.load(Ordering::Relaxed) == 0 {
                 return;
             }
             let work = std::mem::take(&mut *lock(&self.watch.bell.rung));
             let last = self.watch.view.borrow().seen.clone().and_then(Result::ok);
             let seen = match &last {
-                Some(last) if rung && !work.everywhere => self.look_at(last, work.steps.into_iter().collect()).await,
+                Some(last) if rung && !work.everywhere => {
+                    self.look_at(last, work.steps.into_iter().collect()).await
+                }
                 Some(last) => self.look_everywhere(last).await,
                 None => self.look_first().await,
             };
@@ -294,15 +324,25 @@ impl Keeper {
 
     async fn look_first(&self) -> Result<Arc<Snapshot>, Failure> {
         let rows = self.ask(None, false).await?;
-        let Some(first) = rows.into_snapshot(self.run_id) else { return Err(Failure::no_run(self.run_id)) };
+        let Some(first) = rows.into_snapshot(self.run_id) else {
+            return Err(Failure::no_run(self.run_id));
+        };
         Ok(Arc::new(first))
     }
 
     /// Looks at the run and some steps. When the run has moved too, at all of it: its end is told after that of its steps.
-    async fn look_at(&self, last: &Arc<Snapshot>, steps: Vec<String>) -> Result<Arc<Snapshot>, Failure> {
+    async fn look_at(
+        &self,
+        last: &Arc<Snapshot>,
+        steps: Vec<String>,
+    ) -> Result<Arc<Snapshot>, Failure> {
         let rows = self.ask(Some(steps), true).await?;
-        let Some(part) = rows.into_snapshot(self.run_id) else { return Err(Failure::no_run(self.run_id)) };
-        if !part.run.is_as(&last.run) || part.steps.keys().any(|slug| !last.steps.contains_key(slug)) {
+        let Some(part) = rows.into_snapshot(self.run_id) else {
+            return Err(Failure::no_run(self.run_id));
+        };
+        if !part.run.is_as(&last.run)
+            || part.steps.keys().any(|slug| !last.steps.contains_key(slug))
+        {
             return self.look_everywhere(last).await;
         }
         Ok(merge(last, part))
@@ -323,9 +363,14 @@ impl Keeper {
                         .await
                         .map_err(refused)?;
                     let all = read(&rows).map_err(refused)?;
-                    let Some(all) = all.into_snapshot(run_id) else { return Err(Failure::no_run(run_id)) };
+                    let Some(all) = all.into_snapshot(run_id) else {
+                        return Err(Failure::no_run(run_id));
+                    };
                     let changed = changed(&known, &all);
-                    if changed.is_empty() && all.run.is_as(&known.run) && all.steps.len() == known.steps.len() {
+                    if changed.is_empty()
+                        && all.run.is_as(&known.run)
+                        && all.steps.len() == known.steps.len()
+                    {
                         return Ok(known);
                     }
                     let rows = transaction
@@ -333,9 +378,15 @@ impl Keeper {
                         .await
                         .map_err(refused)?;
                     let part = read(&rows).map_err(refused)?;
-                    let Some(part) = part.into_snapshot(run_id) else { return Err(Failure::no_run(run_id)) };
+                    let Some(part) = part.into_snapshot(run_id) else {
+                        return Err(Failure::no_run(run_id));
+                    };
                     // A run on which steps were taken away is another one.
-                    let base = if all.steps.len() == known.steps.len() { known } else { Arc::new(all) };
+                    let base = if all.steps.len() == known.steps.len() {
+                        known
+                    } else {
+                        Arc::new(all)
+                    };
                     Ok(merge(&base, part))
                 })
             })
@@ -349,8 +400,10 @@ impl Keeper {
                 Box::pin(async move {
                     let refused = |error| Failure::of_statement(&caller, &error);
                     let statement = transaction.prepare_cached(LOOK).await.map_err(refused)?;
-                    let rows =
-                        transaction.query(&statement, &[&run_id, &steps, &closely, &most]).await.map_err(refused)?;
+                    let rows = transaction
+                        .query(&statement, &[&run_id, &steps, &closely, &most])
+                        .await
+                        .map_err(refused)?;
                     read(&rows).map_err(refused)
                 })
             })
@@ -361,9 +414,16 @@ impl Keeper {
 /// The steps that stand otherwise.
 fn changed(known: &Snapshot, now: &Snapshot) -> Vec<String> {
     let is_new = |(slug, step): &(&Arc<str>, &Step)| {
-        !known.steps.get(*slug).is_some_and(|known| known.standing.is_as(&step.standing))
+        !known
+            .steps
+            .get(*slug)
+            .is_some_and(|known| known.standing.is_as(&step.standing))
     };
-    now.steps.iter().filter(is_new).map(|(slug, _)| slug.to_string()).collect()
+    now.steps
+        .iter()
+        .filter(is_new)
+        .map(|(slug, _)| slug.to_string())
+        .collect()
 }
 
 /// A snapshot with some of it replaced by what was seen later; the same one if nothing of it has changed.
@@ -394,12 +454,21 @@ struct Rows {
 
 impl Rows {
     fn into_snapshot(self, run_id: Uuid) -> Option<Snapshot> {
-        Some(Snapshot { run_id, flow_slug: self.flow_slug?, run: self.run?, steps: self.steps.into_iter().collect() })
+        Some(Snapshot {
+            run_id,
+            flow_slug: self.flow_slug?,
+            run: self.run?,
+            steps: self.steps.into_iter().collect(),
+        })
     }
 }
 
 fn read(rows: &[Row]) -> Result<Rows, tokio_postgres::Error> {
-    let mut read = Rows { flow_slug: None, run: None, steps: Vec::with_capacity(rows.len()) };
+    let mut read = Rows {
+        flow_slug: None,
+        run: None,
+        steps: Vec::with_capacity(rows.len()),
+    };
     for row in rows {
         let standing = standing(row)?;
         match row.try_get::<_, Option<&str>>("step_slug")? {
@@ -407,7 +476,13 @@ fn read(rows: &[Row]) -> Result<Rows, tokio_postgres::Error> {
                 read.flow_slug = Some(row.try_get::<_, &str>("flow_slug")?.into());
                 read.run = Some(standing);
             }
-            Some(slug) => read.steps.push((slug.into(), Step { index: row.try_get("step_index")?, standing })),
+            Some(slug) => read.steps.push((
+                slug.into(),
+                Step {
+                    index: row.try_get("step_index")?,
+                    standing,
+                },
+            )),
         }
     }
     Ok(read)
@@ -417,7 +492,10 @@ fn standing(row: &Row) -> Result<Standing, tokio_postgres::Error> {
     let moment = |micros, text| -> Result<Option<Moment>, tokio_postgres::Error> {
         let micros: Option<i64> = row.try_get(micros)?;
         let text: Option<&str> = row.try_get(text)?;
-        Ok(micros.zip(text).map(|(micros, text)| Moment { micros, text: text.into() }))
+        Ok(micros.zip(text).map(|(micros, text)| Moment {
+            micros,
+            text: text.into(),
+        }))
     };
     let output: Option<String> = row.try_get("output")?;
     let details = Details {

@@ -5,8 +5,10 @@ import './tokens.mjs'
 import './calls.mjs'
 import './streams.mjs'
 import './channels.mjs'
-import './failures.mjs'
 import './browser.mjs'
+import './failures.mjs'
 
-process.exitCode = await run(process.argv.slice(2))
+const code = await run(process.argv.slice(2))
 await finish()
+// Streams that a failed test left open would keep it.
+process.exit(code)
