@@ -1,7 +1,7 @@
 //! Asking the database as somebody: a transaction each, in which the role and the claims of the caller hold.
 //!
-//! Connections are shared by all callers. Role and claims are set for the transaction only; one that is given up midway, as
-//! when a client goes away, is rolled back before the connection is used again.
+//! Connections are shared by all callers. Role and claims are set for the transaction only. When one is given up midway, as
+//! when a client goes away, what it does is cancelled and its connection is not used again.
 
 use std::future::Future;
 use std::path::Path;
@@ -11,11 +11,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use deadpool_postgres::{
-    Manager, ManagerConfig, Pool, RecyclingMethod, Runtime, Timeouts, Transaction,
+    ClientWrapper, Hook, HookError, Manager, ManagerConfig, Object, Pool, RecyclingMethod, Runtime,
+    Timeouts, Transaction,
 };
 use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
 use tokio_postgres::{Config, IsolationLevel, Row};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
@@ -25,8 +28,13 @@ use crate::token::Caller;
 
 const BECOME: &str = include_str!("statements/become.sql");
 
+const SETTINGS: &str = include_str!("statements/settings.sql");
+
 /// How long a request waits for a connection.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// How long a transaction may take; the server itself ends a statement after 30 s. A connection that is silent for longer is
+/// given up.
+const LONGEST: Duration = Duration::from_secs(40);
 
 type AnyError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -36,11 +44,15 @@ pub enum Mode {
     Write,
     /// Reads, and sees one moment of the database.
     Read,
+    /// The same for a watcher, for whom some connections are kept free.
+    Look,
 }
 
 /// The database.
 pub struct Database {
     pool: Pool,
+    /// What is left of the pool for requests.
+    requests: Semaphore,
     config: Config,
     tls: MakeRustlsConnect,
 }
@@ -48,8 +60,7 @@ pub struct Database {
 impl Database {
     /// Takes the options; connects when it is asked something.
     pub fn new(options: &Options) -> Result<Self, AnyError> {
-        let mut config =
-            Config::from_str(&options.database).map_err(|error| format!("--database: {error}"))?;
+        let mut config = Config::from_str(&options.database)?;
         if config.get_application_name().is_none() {
             config.application_name("pgflow-live");
         }
@@ -57,11 +68,7 @@ impl Database {
             config.connect_timeout(Duration::from_secs(10));
         }
         config.keepalives_idle(Duration::from_secs(30));
-        // Times are told in UTC, and nobody's question holds a connection for ever.
-        let given = config.get_options().unwrap_or_default();
-        config.options(format!(
-            "-c timezone=UTC -c statement_timeout=30s -c search_path= {given}"
-        ));
+        config.tcp_user_timeout(Duration::from_secs(60));
         let tls = tls(options.ca.as_deref())?;
         let manager = Manager::from_config(
             config.clone(),
@@ -78,8 +85,22 @@ impl Database {
                 recycle: Some(PATIENCE),
             })
             .runtime(Runtime::Tokio1)
+            // Not as options of the connection, which poolers refuse.
+            .post_create(Hook::async_fn(|client: &mut ClientWrapper, _| {
+                Box::pin(async move {
+                    let set = client.batch_execute(SETTINGS).await;
+                    set.map_err(HookError::Backend)
+                })
+            }))
             .build()?;
-        Ok(Self { pool, config, tls })
+        let connections = usize::from(options.connections);
+        let requests = Semaphore::new((connections - connections / 4).max(1));
+        Ok(Self {
+            pool,
+            requests,
+            config,
+            tls,
+        })
     }
 
     /// A connection beside the pool.
@@ -111,10 +132,14 @@ impl Database {
             .get()
             .await
             .map_err(|error| Failure::of_connection(&error))?;
-        client
-            .query(statement, &[])
-            .await
-            .map_err(|error| Failure::of_connection(&error))
+        let mut held = Held::new(client, &self.tls);
+        let Some(client) = &mut held.client else {
+            return Err(silent());
+        };
+        let asked = timeout(LONGEST, client.query(statement, &[])).await;
+        let rows = asked.map_err(|_| silent())?;
+        held.give_back();
+        rows.map_err(|error| Failure::of_connection(&error))
     }
 
     /// Does something as the caller, in a transaction that is committed if that goes well.
@@ -128,31 +153,101 @@ impl Database {
             &'t Transaction<'_>,
         ) -> Pin<Box<dyn Future<Output = Result<T, Failure>> + Send + 't>>,
     {
-        let mut client = self
+        let _permit = match mode {
+            Mode::Look => None,
+            Mode::Read | Mode::Write => match timeout(PATIENCE, self.requests.acquire()).await {
+                Ok(permit) => permit.ok(),
+                Err(_) => return Err(Failure::Unavailable("too many requests".to_owned())),
+            },
+        };
+        let client = self
             .pool
             .get()
             .await
             .map_err(|error| Failure::of_connection(&error))?;
-        let begin = client.build_transaction();
-        let begin = match mode {
-            Mode::Write => begin,
-            Mode::Read => begin
-                .read_only(true)
-                .isolation_level(IsolationLevel::RepeatableRead),
+        let mut held = Held::new(client, &self.tls);
+        let Some(client) = &mut held.client else {
+            return Err(silent());
         };
-        let transaction = begin
-            .start()
-            .await
-            .map_err(|error| Failure::of_statement(caller, &error))?;
-        let refused = |error| Failure::of_statement(caller, &error);
-        let statement = transaction.prepare_cached(BECOME).await.map_err(refused)?;
-        transaction
-            .query(&statement, &[&caller.role, &caller.claims])
-            .await
-            .map_err(refused)?;
-        let done = work(&transaction).await?;
-        transaction.commit().await.map_err(refused)?;
-        Ok(done)
+        let done = timeout(LONGEST, transact(client, caller, mode, work)).await;
+        let done = done.map_err(|_| silent())?;
+        held.give_back();
+        done
+    }
+}
+
+fn silent() -> Failure {
+    Failure::Unavailable("the database does not answer".to_owned())
+}
+
+async fn transact<T, F>(
+    client: &mut ClientWrapper,
+    caller: &Caller,
+    mode: Mode,
+    work: F,
+) -> Result<T, Failure>
+where
+    F: for<'t> FnOnce(
+        &'t Transaction<'_>,
+    ) -> Pin<Box<dyn Future<Output = Result<T, Failure>> + Send + 't>>,
+{
+    let refused = |error| Failure::of_statement(caller, &error);
+    let begin = client.build_transaction();
+    let begin = match mode {
+        Mode::Write => begin,
+        Mode::Read | Mode::Look => begin
+            .read_only(true)
+            .isolation_level(IsolationLevel::RepeatableRead),
+    };
+    let transaction = begin.start().await.map_err(refused)?;
+    let statement = transaction.prepare_cached(BECOME).await.map_err(refused)?;
+    let row = transaction
+        .query_one(&statement, &[&caller.role, &caller.claims])
+        .await
+        .map_err(refused)?;
+    if row.try_get("is_login").map_err(refused)? {
+        return Err(Failure::token(
+            "the role of the token is the one that logs in here",
+        ));
+    }
+    let done = work(&transaction).await?;
+    transaction.commit().await.map_err(refused)?;
+    Ok(done)
+}
+
+/// A connection in use. Who drops it without giving it back has given up midway: then it is closed, and what it does is
+/// cancelled, so that nobody waits for what nobody wants.
+struct Held {
+    client: Option<Object>,
+    tls: MakeRustlsConnect,
+}
+
+impl Held {
+    fn new(client: Object, tls: &MakeRustlsConnect) -> Self {
+        Self {
+            client: Some(client),
+            tls: tls.clone(),
+        }
+    }
+
+    fn give_back(mut self) {
+        self.client = None;
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        let Some(client) = self.client.take() else {
+            return;
+        };
+        let (cancel, tls) = (client.cancel_token(), self.tls.clone());
+        // Out of the pool: a late cancellation would else meet who has the connection next.
+        drop(Object::take(client));
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(async move {
+                let _ = timeout(PATIENCE, cancel.cancel_query(tls)).await;
+            });
+        }
     }
 }
 

@@ -7,20 +7,24 @@ use std::sync::Arc;
 use axum::extract::{Path, Query, State};
 use axum::http::HeaderMap;
 use axum::response::IntoResponse;
-use axum::response::sse::{Event, KeepAlive, Sse};
+use axum::response::sse::{Event, Sse};
 use futures_util::stream;
 use serde::Deserialize;
-use tokio::sync::watch;
-use tokio::time::{Instant, sleep_until};
+use tokio::sync::mpsc::error::SendTimeoutError;
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, sleep, sleep_until};
 use uuid::Uuid;
 
 use crate::database::Mode;
 use crate::failure::Failure;
-use crate::options::HEARTBEAT;
+use crate::options::{HEARTBEAT, SLOWEST};
 use crate::server::App;
 use crate::watches::Watcher;
 
 const GET_RUN: &str = include_str!("statements/get_run.sql");
+
+/// How many events wait for a client; what happens meanwhile is told as the difference, later.
+const MAX_WAITING: usize = 4;
 
 #[derive(Deserialize)]
 pub struct Parameters {
@@ -57,17 +61,17 @@ pub async fn events(
         })
         .await?;
     tracing::debug!("{} watches run {run_id}", caller.role);
-    let ends = caller
-        .remaining()
-        .and_then(|remaining| Instant::now().checked_add(remaining));
+    let (events, waiting) = mpsc::channel(MAX_WAITING);
     let first = Event::default().event("state").data(state);
-    let rest = Rest {
-        watcher: Some(watcher),
-        ends,
-        goes_down: app.goes_down.clone(),
-        waiting: vec![first],
-    };
-    let sse = Sse::new(stream::unfold(rest, next)).keep_alive(KeepAlive::new().interval(HEARTBEAT));
+    let goes_down = app.goes_down.clone();
+    tokio::spawn(async move {
+        // Whoever takes nothing for so long is not there any more, or not worth waiting for.
+        let _ = tell(watcher, first, goes_down, &events).await;
+    });
+    let sse = Sse::new(stream::unfold(waiting, async |mut waiting| {
+        let event = waiting.recv().await?;
+        Some((Ok::<_, Infallible>(event), waiting))
+    }));
     // Told to proxies that would else collect what is sent.
     Ok((
         [("x-accel-buffering", "no"), ("cache-control", "no-store")],
@@ -75,54 +79,40 @@ pub async fn events(
     ))
 }
 
-/// What is still to be sent.
-struct Rest {
-    /// Nothing when the stream ends.
-    watcher: Option<Watcher>,
-    ends: Option<Instant>,
-    goes_down: watch::Receiver<bool>,
-    /// In reverse order.
-    waiting: Vec<Event>,
-}
-
-async fn next(mut rest: Rest) -> Option<(Result<Event, Infallible>, Rest)> {
+/// Sends what there is to tell, until the token runs out, the run is gone, or the client is.
+async fn tell(
+    mut watcher: Watcher,
+    first: Event,
+    mut goes_down: watch::Receiver<bool>,
+    events: &mpsc::Sender<Event>,
+) -> Result<(), SendTimeoutError<Event>> {
+    let ends = (watcher.caller().remaining()).and_then(|left| Instant::now().checked_add(left));
+    let send = |event| events.send_timeout(event, SLOWEST);
+    send(first).await?;
     loop {
-        if let Some(event) = rest.waiting.pop() {
-            return Some((Ok(event), rest));
-        }
-        let watcher = rest.watcher.as_mut()?;
         let end = async {
-            match rest.ends {
+            match ends {
                 Some(end) => sleep_until(end).await,
                 None => std::future::pending().await,
             }
         };
-        let happened = tokio::select! {
-            happened = watcher.next() => happened.map(Some),
-            () = end => Ok(None),
+        tokio::select! {
+            happened = watcher.next() => match happened {
+                Ok(happened) => {
+                    for event in happened {
+                        send(Event::default().event("change").data(event.message())).await?;
+                    }
+                }
+                Err(failure) => {
+                    return send(Event::default().event("gone").data(failure.body().to_string())).await;
+                }
+            },
+            () = end => return send(Event::default().event("expired").data("{}")).await,
             // The client comes again, to whoever serves then.
-            _ = rest.goes_down.wait_for(|down| *down) => return None,
-        };
-        match happened {
-            Ok(Some(events)) => {
-                let events = events
-                    .into_iter()
-                    .map(|event| Event::default().event("change").data(event.message));
-                rest.waiting = events.rev().collect();
-            }
-            Ok(None) => {
-                rest.watcher = None;
-                rest.waiting
-                    .push(Event::default().event("expired").data("{}"));
-            }
-            Err(failure) => {
-                rest.watcher = None;
-                rest.waiting.push(
-                    Event::default()
-                        .event("gone")
-                        .data(failure.body().to_string()),
-                );
-            }
+            () = async { drop(goes_down.wait_for(|down| *down).await) } => return Ok(()),
+            // Its end is noticed at once, so that nobody is counted who is not there.
+            () = events.closed() => return Ok(()),
+            () = sleep(HEARTBEAT) => send(Event::default().comment("")).await?,
         }
     }
 }

@@ -21,6 +21,8 @@ pub enum Failure {
     Token(String),
     #[error("{0}")]
     Bad(String),
+    #[error("{0}")]
+    TooLarge(String),
     #[error("{message}")]
     Missing {
         code: &'static str,
@@ -99,6 +101,7 @@ impl Failure {
         match self {
             Self::Token(_) => StatusCode::UNAUTHORIZED,
             Self::Bad(_) => StatusCode::BAD_REQUEST,
+            Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Missing { .. } => StatusCode::NOT_FOUND,
             Self::Method(_) => StatusCode::METHOD_NOT_ALLOWED,
             Self::Unavailable(_) | Self::Database => StatusCode::SERVICE_UNAVAILABLE,
@@ -110,7 +113,7 @@ impl Failure {
     pub fn body(&self) -> Value {
         let (code, details, hint) = match self {
             Self::Token(_) => ("PGRST301", None, None),
-            Self::Bad(_) => ("PGRST102", None, None),
+            Self::Bad(_) | Self::TooLarge(_) => ("PGRST102", None, None),
             Self::Missing { code, details, .. } => (*code, details.as_deref(), None),
             Self::Method(_) => ("PGRST101", None, None),
             Self::Unavailable(_) => ("PGRST003", None, None),

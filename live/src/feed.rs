@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use futures_util::stream::{StreamExt, poll_fn};
 use serde::Deserialize;
+use tokio::time::timeout;
 use tokio_postgres::AsyncMessage;
 use uuid::Uuid;
 
@@ -20,6 +21,9 @@ const HOLD: &str = include_str!("statements/hold.sql");
 
 /// How often the connection is tried, and how long an answer may take.
 const PROBE: Duration = Duration::from_secs(30);
+/// How long commits under way may take.
+const LONGEST_WAIT: Duration = Duration::from_secs(300);
+const SILENT: &str = "the database does not answer";
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
@@ -67,19 +71,23 @@ impl Feed {
 
     /// Listens until the connection breaks.
     async fn listen_once(&self, database: &Database, watches: &Watches) -> Result<(), AnyError> {
-        let (client, mut connection) = database.connect().await?;
+        let connected = timeout(PROBE, database.connect()).await;
+        let (client, mut connection) = connected.map_err(|_| SILENT)??;
         let mut messages = poll_fn(move |context| connection.poll_message(context));
         let commands = async {
-            client.batch_execute(LISTEN).await?;
             // Waits for commits under way that have been told that nobody listens.
-            client.query_one(HOLD, &[]).await?;
+            let listen = async {
+                client.batch_execute(LISTEN).await?;
+                client.query_one(HOLD, &[]).await
+            };
+            timeout(LONGEST_WAIT, listen).await.map_err(|_| SILENT)??;
             self.is_listening.store(true, Ordering::Relaxed);
             tracing::info!("listening");
             watches.ring_all();
             loop {
                 tokio::time::sleep(PROBE).await;
-                let answer = tokio::time::timeout(PROBE, client.batch_execute("")).await;
-                answer.map_err(|_| "the database does not answer")??;
+                let answer = timeout(PROBE, client.batch_execute("")).await;
+                answer.map_err(|_| SILENT)??;
             }
         };
         let receive = async {
@@ -100,7 +108,7 @@ impl Feed {
     }
 }
 
-/// Anybody who may connect may notify too, so this may be anything. At worst it makes watches look.
+/// Anybody who may connect may notify too, so this may be anything. At worst it makes watches look, at what there is.
 fn hear(payload: &str, watches: &Watches) {
     match serde_json::from_str::<Vec<Change>>(payload) {
         Ok(changes) => {

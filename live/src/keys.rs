@@ -67,7 +67,7 @@ impl Keys {
                     client,
                     asked: Mutex::new(None),
                 });
-                keys.refresh(Duration::ZERO).await?;
+                keys.refresh(Duration::ZERO, true).await?;
             }
             Some(file) => {
                 let text = std::fs::read_to_string(file)
@@ -93,13 +93,11 @@ impl Keys {
             let secret = self.secret.as_ref().ok_or_else(|| unknown(&header))?;
             return self.check(token, secret, &SHARED);
         }
-        if let Err(error) = self.refresh(KEPT).await {
-            tracing::warn!("cannot read the key set: {error}");
-        }
+        // A known key need not wait for who reads the set just now.
         let mut key = self.find(&header);
-        if key.is_none() {
-            // It may be a new one.
-            if let Err(error) = self.refresh(PAUSE).await {
+        if key.is_none() || self.is_old() {
+            let age = if key.is_none() { PAUSE } else { KEPT };
+            if let Err(error) = self.refresh(age, key.is_none()).await {
                 tracing::warn!("cannot read the key set: {error}");
             }
             key = self.find(&header);
@@ -172,13 +170,28 @@ impl Keys {
         }
     }
 
-    /// Reads the published set unless that was done less than so long ago.
-    async fn refresh(&self, age: Duration) -> Result<(), AnyError> {
+    /// Whether the published set was asked for so long ago that it is time again, and nobody asks just now.
+    fn is_old(&self) -> bool {
+        let asked = self
+            .publisher
+            .as_ref()
+            .and_then(|publisher| publisher.asked.try_lock().ok());
+        asked.is_some_and(|asked| asked.is_none_or(|asked| asked.elapsed() >= KEPT))
+    }
+
+    /// Reads the published set unless that was done less than so long ago. Whoever comes meanwhile waits, if it has to,
+    /// and finds the new set.
+    async fn refresh(&self, age: Duration, waits: bool) -> Result<(), AnyError> {
         let Some(publisher) = &self.publisher else {
             return Ok(());
         };
-        // Whoever comes meanwhile waits, and finds the new set.
-        let mut asked = publisher.asked.lock().await;
+        let mut asked = if waits {
+            publisher.asked.lock().await
+        } else if let Ok(asked) = publisher.asked.try_lock() {
+            asked
+        } else {
+            return Ok(());
+        };
         if asked.is_some_and(|asked| asked.elapsed() < age) {
             return Ok(());
         }

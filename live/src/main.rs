@@ -60,6 +60,8 @@ fn main() -> ExitCode {
 }
 
 fn complain(error: &dyn std::error::Error) -> ExitCode {
-    tracing::error!("{error}");
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    let text: Vec<String> = causes.map(ToString::to_string).collect();
+    tracing::error!("{}", text.join(": "));
     ExitCode::FAILURE
 }

@@ -49,6 +49,15 @@ pub struct Options {
     #[arg(long, env = "PGFLOW_LIVE_ANON_ROLE", value_name = "ROLE")]
     pub anon_role: Option<String>,
 
+    /// An origin, such as https://app.example, whose pages may ask without a token; * for all. The own page may anyway.
+    #[arg(
+        long,
+        env = "PGFLOW_LIVE_ANON_ORIGIN",
+        value_name = "ORIGIN",
+        value_delimiter = ','
+    )]
+    pub anon_origin: Vec<String>,
+
     /// Connections to the database that requests and watchers share; one more listens.
     #[arg(long, env = "PGFLOW_LIVE_CONNECTIONS", default_value_t = 8, value_name = "NUMBER",
           value_parser = clap::value_parser!(u16).range(1..))]
@@ -65,7 +74,7 @@ pub struct Options {
 
     /// The largest output that is part of a message, as text, in bytes; of a larger one the message says "fetch".
     #[arg(long, env = "PGFLOW_LIVE_MAX_OUTPUT_BYTES", default_value_t = 65_536, value_name = "BYTES",
-          value_parser = clap::value_parser!(i64).range(0..))]
+          value_parser = clap::value_parser!(i64).range(0..=1 << 30))]
     pub max_output_bytes: i64,
 
     /// A file of the certificates to trust for the database, in PEM, instead of those of the system.
@@ -92,6 +101,9 @@ pub const SOCKET_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// How often something is sent on an idle stream, so that proxies do not end it.
 pub const HEARTBEAT: Duration = Duration::from_secs(15);
+
+/// How long a client may take to send a body, or to take what is sent to it.
+pub const SLOWEST: Duration = Duration::from_secs(60);
 
 /// The largest body of a request, in bytes.
 pub const MAX_BODY: usize = 16 << 20;

@@ -1,20 +1,22 @@
 //! `POST /rpc/FUNCTION`, and GET for those that only read: the functions of schema pgflow with named arguments, as
 //! PostgREST calls them (docs/postgrest.md), for who has no PostgREST. The database decides who may call what.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use axum::body::Bytes;
+use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use serde_json::{Map, Value};
+use serde::de::IgnoredAny;
+use tokio::time::timeout;
 use tokio_postgres::types::Type;
 
 use crate::database::{Database, Mode};
 use crate::failure::Failure;
+use crate::options::{MAX_BODY, SLOWEST};
 use crate::server::App;
 use crate::token::Caller;
 
@@ -32,6 +34,14 @@ enum Returns {
     Image,
 }
 
+/// How arguments are given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Form {
+    Json,
+    /// Each as the text of its type.
+    Text,
+}
+
 /// A function of schema pgflow.
 #[derive(Debug)]
 struct Function {
@@ -46,6 +56,7 @@ struct Function {
 #[derive(Default)]
 pub struct Functions {
     known: Mutex<Known>,
+    reading: tokio::sync::Mutex<()>,
 }
 
 #[derive(Default)]
@@ -55,10 +66,24 @@ struct Known {
 }
 
 impl Functions {
-    async fn find(&self, database: &Database, name: &str) -> Result<Arc<Function>, Failure> {
-        if let Some(function) = self.get(name) {
-            return Ok(function);
+    /// The function of this name. The catalog is read again when it is not known, or not to have these arguments: it may
+    /// have been updated.
+    async fn find(
+        &self,
+        database: &Database,
+        name: &str,
+        arguments: &[String],
+    ) -> Result<Arc<Function>, Failure> {
+        let known = self.get(name);
+        if let Some(function) = &known
+            && arguments
+                .iter()
+                .all(|name| function.arguments.contains_key(name))
+        {
+            return Ok(Arc::clone(function));
         }
+        // One reads, and who comes meanwhile takes what it has read.
+        let _reading = self.reading.lock().await;
         let is_fresh = {
             let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
             known.read.is_some_and(|read| read.elapsed() < PAUSE)
@@ -119,9 +144,9 @@ async fn read(database: &Database) -> Result<HashMap<String, Arc<Function>>, Fai
 
 impl Function {
     /// The call with these arguments, which are `$1` as the text of an object. Names and types come from the catalog.
-    fn statement(&self, arguments: &Map<String, Value>) -> Result<String, Failure> {
+    fn statement(&self, arguments: &[String], form: Form) -> Result<String, Failure> {
         let (mut record, mut list) = (String::new(), String::new());
-        for name in arguments.keys() {
+        for name in arguments {
             let Some((identifier, kind)) = self.arguments.get(name) else {
                 return Err(Failure::Missing {
                     code: "PGRST202",
@@ -130,8 +155,12 @@ impl Function {
                 });
             };
             let separator = if record.is_empty() { "" } else { ", " };
-            let _ = write!(record, "{separator}{identifier} {kind}");
-            let _ = write!(list, "{separator}{identifier} => x.{identifier}");
+            let (member, cast) = match form {
+                Form::Json => (kind.as_str(), String::new()),
+                Form::Text => ("text", format!("::{kind}")),
+            };
+            let _ = write!(record, "{separator}{identifier} {member}");
+            let _ = write!(list, "{separator}{identifier} => x.{identifier}{cast}");
         }
         let result = match self.returns {
             Returns::Nothing => "null::text",
@@ -154,59 +183,61 @@ pub async fn post(
     State(app): State<Arc<App>>,
     Path(name): Path<String>,
     headers: HeaderMap,
-    body: Bytes,
+    body: Body,
 ) -> Result<Response, Failure> {
+    // Who may not ask is not listened to.
     let caller = app.doorkeeper.caller_of(&headers).await?;
-    let arguments = match serde_json::from_slice(&body) {
-        _ if body.is_empty() => Map::new(),
-        Ok(Value::Object(arguments)) => arguments,
-        Ok(_) => {
-            return Err(Failure::Bad(
-                "the body must be a JSON object of arguments".to_owned(),
-            ));
+    let body = match timeout(SLOWEST, to_bytes(body, MAX_BODY)).await {
+        Ok(Ok(body)) if body.is_empty() => Bytes::from_static(b"{}"),
+        Ok(Ok(body)) => body,
+        Ok(Err(_)) => {
+            return Err(Failure::TooLarge(format!(
+                "the body is larger than {MAX_BODY} bytes, or was not sent whole"
+            )));
         }
-        Err(error) => return Err(Failure::Bad(format!("the body is no JSON: {error}"))),
+        Err(_) => return Err(Failure::Bad("the body took too long".to_owned())),
     };
-    let function = app.functions.find(&app.database, &name).await?;
-    // What is passed on is the text that came: numbers and strings stay as they were written.
-    let text = if body.is_empty() {
-        "{}".to_owned()
-    } else {
-        String::from_utf8_lossy(&body).into_owned()
-    };
-    call(&app, &caller, &function, &arguments, text, Mode::Write).await
+    // What is passed on is the text that came; of it only the names are of interest here.
+    let text = String::from_utf8(body.into())
+        .map_err(|_| Failure::Bad("the body is not UTF-8".to_owned()))?;
+    let arguments: BTreeMap<String, IgnoredAny> = serde_json::from_str(&text).map_err(|error| {
+        Failure::Bad(format!(
+            "the body must be a JSON object of arguments: {error}"
+        ))
+    })?;
+    let names: Vec<String> = arguments.into_keys().collect();
+    let function = app.functions.find(&app.database, &name, &names).await?;
+    let statement = function.statement(&names, Form::Json)?;
+    call(&app, &caller, &function, statement, text, Mode::Write).await
 }
 
 pub async fn get(
     State(app): State<Arc<App>>,
     Path(name): Path<String>,
-    Query(parameters): Query<HashMap<String, String>>,
+    Query(parameters): Query<BTreeMap<String, String>>,
     headers: HeaderMap,
 ) -> Result<Response, Failure> {
     let caller = app.doorkeeper.caller_of(&headers).await?;
-    let function = app.functions.find(&app.database, &name).await?;
+    let names: Vec<String> = parameters.keys().cloned().collect();
+    let function = app.functions.find(&app.database, &name, &names).await?;
     if !function.only_reads {
         return Err(Failure::Method(format!(
             "function pgflow.{name} changes something: call it by POST"
         )));
     }
-    let arguments: Map<String, Value> = parameters
-        .into_iter()
-        .map(|(name, value)| (name, Value::String(value)))
-        .collect();
-    let text = Value::Object(arguments.clone()).to_string();
-    call(&app, &caller, &function, &arguments, text, Mode::Read).await
+    let text = serde_json::to_string(&parameters).unwrap_or_default();
+    let statement = function.statement(&names, Form::Text)?;
+    call(&app, &caller, &function, statement, text, Mode::Read).await
 }
 
 async fn call(
     app: &App,
     caller: &Caller,
     function: &Function,
-    arguments: &Map<String, Value>,
+    statement: String,
     text: String,
     mode: Mode,
 ) -> Result<Response, Failure> {
-    let statement = function.statement(arguments)?;
     let asked = caller.clone();
     let answer: Option<String> = app
         .database

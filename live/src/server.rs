@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::{DefaultBodyLimit, State};
+use axum::extract::State;
 use axum::http::{HeaderName, Method, header};
 use axum::routing::get;
 use axum::{Json, Router};
@@ -16,7 +16,7 @@ use tower_http::cors::{Any, CorsLayer};
 use crate::database::Database;
 use crate::feed::Feed;
 use crate::keys::Keys;
-use crate::options::{MAX_BODY, Options};
+use crate::options::Options;
 use crate::rpc::Functions;
 use crate::token::Doorkeeper;
 use crate::watches::Watches;
@@ -60,6 +60,8 @@ pub async fn serve(options: Options) -> Result<(), AnyError> {
         doorkeeper: Doorkeeper {
             keys,
             anon_role: options.anon_role,
+            anon_origins: options.anon_origin,
+            is_local: options.listen.ip().is_loopback(),
         },
         watches: Arc::clone(&watches),
         functions: Functions::default(),
@@ -126,7 +128,6 @@ fn routes(app: Arc<App>) -> Router {
         .route("/socket/websocket", get(socket::socket))
         // Where clients of Supabase look for it.
         .route("/realtime/v1/websocket", get(socket::socket))
-        .layer(DefaultBodyLimit::max(MAX_BODY))
         .layer(cors)
         .with_state(app)
 }

@@ -43,12 +43,13 @@ pub struct Standing {
     pub finished: Option<Moment>,
     /// A map over nothing, a run without steps: it was over at once, and never `started`.
     pub is_empty: bool,
-    /// Known of what has changed since it was first seen.
+    /// Nothing if it was not looked at closely: it stood like that when it was first seen.
     pub details: Option<Arc<Details>>,
 }
 
 impl Standing {
-    fn is_pending(&self) -> bool {
+    /// Whether a run is still to begin.
+    pub fn is_pending(&self) -> bool {
         &*self.status == "pending"
     }
 
@@ -60,10 +61,11 @@ impl Standing {
     }
 }
 
-/// A step, and where it comes in the definition: behind those that it depends on.
+/// A step, and where it comes in the definition: behind those that it depends on. Who does not see the definition has the
+/// times alone.
 #[derive(Clone, Debug)]
 pub struct Step {
-    pub index: i32,
+    pub index: Option<i32>,
     pub standing: Standing,
 }
 
@@ -76,13 +78,78 @@ pub struct Snapshot {
     pub steps: BTreeMap<Arc<str>, Step>,
 }
 
-/// Something that has happened.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// Something that has happened. What it says is written when it is told: a snapshot serves all who are to be told of it,
+/// and texts of their own would pile up for those who are slow to listen.
+#[derive(Clone, Debug)]
 pub struct Event {
+    snapshot: Arc<Snapshot>,
+    /// Nothing for the run itself.
+    step_slug: Option<Arc<str>>,
+    kind: Kind,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Kind {
+    Started,
+    Ended,
+}
+
+impl Event {
+    fn standing(&self) -> &Standing {
+        let step = self
+            .step_slug
+            .as_ref()
+            .and_then(|slug| self.snapshot.steps.get(slug));
+        step.map_or(&self.snapshot.run, |step| &step.standing)
+    }
+
+    fn status(&self) -> &str {
+        match self.kind {
+            Kind::Started => "started",
+            Kind::Ended => &self.standing().status,
+        }
+    }
+
     /// Such as `step:fetch:completed`.
-    pub name: String,
+    pub fn name(&self) -> String {
+        match &self.step_slug {
+            Some(slug) => format!("step:{slug}:{}", self.status()),
+            None => format!("run:{}", self.status()),
+        }
+    }
+
     /// The message, as JSON.
-    pub message: String,
+    pub fn message(&self) -> String {
+        let (standing, status) = (self.standing(), self.status());
+        let has_ended = self.kind == Kind::Ended;
+        let details = standing.details.as_deref().filter(|_| has_ended);
+        let about = if self.step_slug.is_some() {
+            "step"
+        } else {
+            "run"
+        };
+        // What was never looked at closely is to be fetched, as is what was too large.
+        let is_cut = has_ended && details.is_none_or(|details| details.is_cut);
+        let message = Message {
+            event_type: format!("{about}:{status}"),
+            run_id: self.snapshot.run_id,
+            flow_slug: &self.snapshot.flow_slug,
+            step_slug: self.step_slug.as_deref(),
+            status,
+            started_at: standing.started.as_ref().map(|moment| &*moment.text),
+            finished_at: standing
+                .finished
+                .as_ref()
+                .filter(|_| has_ended)
+                .map(|moment| &*moment.text),
+            error_message: details.and_then(|details| details.error_message.as_deref()),
+            skip_reason: details.and_then(|details| details.skip_reason.as_deref()),
+            fetch: is_cut.then_some(true),
+            output: details.and_then(|details| details.output.as_deref()),
+        };
+        // Strings and JSON that is already text: it cannot fail.
+        serde_json::to_string(&message).unwrap_or_default()
+    }
 }
 
 /// A message, as the extension itself sends it; docs/realtime.md describes the fields.
@@ -133,44 +200,53 @@ impl Teller {
             .as_ref()
             .map_or(i64::MIN, |began| began.micros);
         let mut happened = Vec::new();
-        let mut note =
-            |slug: Option<&Arc<str>>, index: i32, old: Option<&Standing>, new: &Standing| {
-                for kind in changes(old, new) {
-                    let (at, status) = match kind {
-                        Kind::Started => (new.started.as_ref(), "started"),
-                        Kind::Ended => (new.finished.as_ref(), &*new.status),
-                    };
-                    // Steps may begin in a run that is still to begin.
-                    let at = at.map_or(run_began, |at| at.micros.max(run_began));
-                    let key = match (slug, kind) {
-                        (None, Kind::Started) => (i64::MIN, index, kind),
-                        (None, Kind::Ended) => (i64::MAX, index, kind),
-                        (Some(_), _) => (at, index, kind),
-                    };
-                    happened.push((key, event(now, slug.map(|slug| &**slug), status, kind, new)));
-                }
+        for kind in changes(Some(&self.told.run), &now.run) {
+            let at = if kind == Kind::Started {
+                i64::MIN
+            } else {
+                i64::MAX
             };
-        note(None, -1, Some(&self.told.run), &now.run);
+            happened.push(((at, 0, 0), None, kind));
+        }
         for (slug, step) in &now.steps {
-            let old = self
-                .told
-                .steps
-                .get(slug)
-                .map(|old| &old.standing)
-                .filter(|_| !begins);
-            note(Some(slug), step.index, old, &step.standing);
+            let old = self.told.steps.get(slug).filter(|_| !begins);
+            let standing = &step.standing;
+            let start = standing
+                .started
+                .as_ref()
+                .map_or(run_began, |moment| moment.micros);
+            let end = standing
+                .finished
+                .as_ref()
+                .map_or(start, |moment| moment.micros);
+            for kind in changes(old.map(|old| &old.standing), standing) {
+                // A clock may have been set back in between.
+                let at = if kind == Kind::Started {
+                    start
+                } else {
+                    end.max(start)
+                };
+                // At one moment a step starts because others have ended: those stand before it in the definition.
+                let turn = match (step.index, kind) {
+                    (Some(_), Kind::Started) => 0,
+                    (None, Kind::Ended) if end > start => 0,
+                    (None, Kind::Ended) => 2,
+                    _ => 1,
+                };
+                let key = (at.max(run_began), step.index.unwrap_or_default(), turn);
+                happened.push((key, Some(Arc::clone(slug)), kind));
+            }
         }
         self.told = Arc::clone(now);
-        // What has one time, index and kind keeps its order.
-        happened.sort_by_key(|(key, _)| *key);
-        happened.into_iter().map(|(_, event)| event).collect()
+        // What has one time, index and turn keeps its order.
+        happened.sort_by_key(|(key, ..)| *key);
+        let event = |(_, step_slug, kind)| Event {
+            snapshot: Arc::clone(now),
+            step_slug,
+            kind,
+        };
+        happened.into_iter().map(event).collect()
     }
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Kind {
-    Started,
-    Ended,
 }
 
 /// What lies between two standings.
@@ -188,44 +264,6 @@ fn changes(old: Option<&Standing>, new: &Standing) -> Vec<Kind> {
         kinds.push(Kind::Ended);
     }
     kinds
-}
-
-fn event(
-    snapshot: &Snapshot,
-    step_slug: Option<&str>,
-    status: &str,
-    kind: Kind,
-    standing: &Standing,
-) -> Event {
-    let has_ended = kind == Kind::Ended;
-    let details = standing.details.as_deref().filter(|_| has_ended);
-    let about = if step_slug.is_some() { "step" } else { "run" };
-    let message = Message {
-        event_type: format!("{about}:{status}"),
-        run_id: snapshot.run_id,
-        flow_slug: &snapshot.flow_slug,
-        step_slug,
-        status,
-        started_at: standing.started.as_ref().map(|moment| &*moment.text),
-        finished_at: standing
-            .finished
-            .as_ref()
-            .filter(|_| has_ended)
-            .map(|moment| &*moment.text),
-        error_message: details.and_then(|details| details.error_message.as_deref()),
-        skip_reason: details.and_then(|details| details.skip_reason.as_deref()),
-        fetch: details.filter(|details| details.is_cut).map(|_| true),
-        output: details.and_then(|details| details.output.as_deref()),
-    };
-    let name = match step_slug {
-        Some(slug) => format!("step:{slug}:{status}"),
-        None => format!("run:{status}"),
-    };
-    // Strings and JSON that is already text: it cannot fail.
-    Event {
-        name,
-        message: serde_json::to_string(&message).unwrap_or_default(),
-    }
 }
 
 #[cfg(test)]

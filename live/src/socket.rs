@@ -7,13 +7,14 @@ use std::sync::Arc;
 use axum::body::Bytes;
 use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade};
 use axum::extract::{Query, State};
+use axum::http::HeaderMap;
 use axum::response::Response;
 use futures_util::{SinkExt, StreamExt};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use uuid::Uuid;
 
 use crate::failure::Failure;
@@ -25,6 +26,9 @@ use crate::watches::Watcher;
 
 /// The largest frame of a client, in bytes; a token is the largest thing that it has to say.
 const MAX_FRAME: usize = 64 << 10;
+
+/// What an idle connection keeps for what it may read, in bytes.
+const READ_BUFFER: usize = 4 << 10;
 
 /// How many frames wait for a client. Channels of one that does not read stop and go on with the difference.
 const MAX_WAITING: usize = 64;
@@ -38,13 +42,16 @@ pub struct Parameters {
 pub async fn socket(
     State(app): State<Arc<App>>,
     Query(parameters): Query<Parameters>,
+    headers: HeaderMap,
     upgrade: WebSocketUpgrade,
 ) -> Result<Response, Failure> {
     let version = Version::of(parameters.vsn.as_deref()).ok_or_else(|| {
         Failure::Bad("versions 1.0.0 and 2.0.0 of the protocol are spoken here".to_owned())
     })?;
     let key = parameters.apikey;
+    let is_own_page = app.doorkeeper.is_asked_by_own_page(&headers);
     Ok(upgrade
+        .read_buffer_size(READ_BUFFER)
         .max_message_size(MAX_FRAME)
         .max_frame_size(MAX_FRAME)
         .on_upgrade(move |socket| async move {
@@ -53,6 +60,7 @@ pub async fn socket(
                 app,
                 version,
                 key,
+                is_own_page,
                 frames,
                 channels: HashMap::new(),
             }
@@ -65,6 +73,8 @@ struct Connection {
     app: Arc<App>,
     version: Version,
     key: Option<String>,
+    /// Whether it may do without a token.
+    is_own_page: bool,
     /// To the client.
     frames: mpsc::Sender<Frame>,
     /// By topic.
@@ -75,6 +85,15 @@ struct Connection {
 struct Channel {
     join_ref: Option<String>,
     task: JoinHandle<()>,
+    /// Watchers for newer tokens.
+    renewals: mpsc::Sender<Watcher>,
+}
+
+impl Channel {
+    /// Whether it tells what happens; not when its token has run out or its run is gone.
+    fn is_open(&self) -> bool {
+        !self.task.is_finished()
+    }
 }
 
 impl Drop for Channel {
@@ -196,13 +215,14 @@ impl Connection {
 
     /// A client has a new token: what it may see is asked anew.
     async fn renew(&mut self, frame: &Incoming) {
-        let Some(channel) = self.channels.get(&frame.topic) else {
+        let Some(channel) = (self.channels.get(&frame.topic)).filter(|channel| channel.is_open())
+        else {
             return;
         };
-        let join_ref = channel.join_ref.clone();
+        let (join_ref, renewals) = (channel.join_ref.clone(), channel.renewals.clone());
         match self.watch(frame).await {
-            // The old one goes on until the new one watches: what happens between is told twice rather than never.
-            Ok(watcher) => self.put(frame.topic.clone(), join_ref, watcher),
+            // What the old one knows goes over to the new one, so that nothing is told twice or never.
+            Ok(watcher) => drop(renewals.send(watcher).await),
             Err(reason) => {
                 self.channels.remove(&frame.topic);
                 let frames = farewell(self.version, &frame.topic, join_ref.as_deref(), &reason);
@@ -225,7 +245,9 @@ impl Connection {
         if wants_rows(&frame.payload["config"]) {
             return Err("postgres_changes are not served here, only broadcasts".to_owned());
         }
-        if self.channels.len() >= MAX_CHANNELS && !self.channels.contains_key(&frame.topic) {
+        let others = (self.channels.iter())
+            .filter(|(topic, channel)| **topic != frame.topic && channel.is_open());
+        if others.count() >= MAX_CHANNELS {
             return Err(format!("one connection may watch {MAX_CHANNELS} runs"));
         }
         let token = frame.payload["access_token"]
@@ -234,7 +256,7 @@ impl Connection {
         let caller = self
             .app
             .doorkeeper
-            .bearer_or_key(token)
+            .bearer_or_key(token, self.is_own_page)
             .await
             .map_err(|failure| failure.to_string())?;
         self.app
@@ -246,11 +268,15 @@ impl Connection {
 
     fn put(&mut self, topic: String, join_ref: Option<String>, watcher: Watcher) {
         tracing::debug!("{} joins {topic}", watcher.caller().role);
+        // Nobody has use for those that have ended.
+        self.channels.retain(|_, channel| channel.is_open());
+        let (renewals, renewed) = mpsc::channel(1);
         let told = tell(
             self.version,
             topic.clone(),
             join_ref.clone(),
             watcher,
+            renewed,
             self.frames.clone(),
         );
         self.channels.insert(
@@ -258,6 +284,7 @@ impl Connection {
             Channel {
                 join_ref,
                 task: tokio::spawn(told),
+                renewals,
             },
         );
     }
@@ -269,35 +296,34 @@ async fn tell(
     topic: String,
     join_ref: Option<String>,
     mut watcher: Watcher,
+    mut renewed: mpsc::Receiver<Watcher>,
     frames: mpsc::Sender<Frame>,
 ) {
-    let ends = Caller::remaining(watcher.caller());
-    let all = async {
-        loop {
-            match watcher.next().await {
+    let reason = loop {
+        let remaining = Caller::remaining(watcher.caller());
+        let ends = async move {
+            match remaining {
+                Some(remaining) => sleep(remaining).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            happened = watcher.next() => match happened {
                 Ok(events) => {
                     for event in events {
-                        let frame =
-                            phoenix::broadcast(version, &topic, &event.name, &event.message);
+                        let frame = phoenix::broadcast(version, &topic, &event.name(), &event.message());
                         if frames.send(frame).await.is_err() {
-                            return None;
+                            return;
                         }
                     }
                 }
-                Err(failure) => return Some(failure.to_string()),
-            }
+                Err(failure) => break failure.to_string(),
+            },
+            Some(newer) = renewed.recv() => watcher = newer.instead_of(&mut watcher),
+            () = ends => break "the token has run out".to_owned(),
         }
     };
-    let reason = match ends {
-        None => all.await,
-        Some(ends) => timeout(ends, all)
-            .await
-            .unwrap_or_else(|_| Some("the token has run out".to_owned())),
-    };
-    for frame in reason
-        .iter()
-        .flat_map(|reason| farewell(version, &topic, join_ref.as_deref(), reason))
-    {
+    for frame in farewell(version, &topic, join_ref.as_deref(), &reason) {
         let _ = frames.send(frame).await;
     }
 }

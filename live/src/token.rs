@@ -1,9 +1,10 @@
 //! Who a request is from: its token, checked, as the role and the claims that it has in the database.
 
+use std::net::IpAddr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use axum::http::HeaderMap;
-use axum::http::header::AUTHORIZATION;
+use axum::http::header::{AUTHORIZATION, HOST, ORIGIN};
 use serde_json::{Map, Value};
 
 use crate::failure::Failure;
@@ -24,7 +25,7 @@ pub struct Caller {
 impl Caller {
     /// How long the token is still good; nothing if it has no end.
     pub fn remaining(&self) -> Option<Duration> {
-        let expires_at = UNIX_EPOCH + Duration::from_secs(self.expires_at?);
+        let expires_at = UNIX_EPOCH.checked_add(Duration::from_secs(self.expires_at?))?;
         Some(
             expires_at
                 .duration_since(SystemTime::now())
@@ -37,6 +38,10 @@ impl Caller {
 pub struct Doorkeeper {
     pub keys: Keys,
     pub anon_role: Option<String>,
+    /// Of which other pages requests without a token are taken.
+    pub anon_origins: Vec<String>,
+    /// Whether it serves this machine alone.
+    pub is_local: bool,
 }
 
 impl Doorkeeper {
@@ -48,7 +53,7 @@ impl Doorkeeper {
     /// ask without.
     pub async fn caller_of(&self, headers: &HeaderMap) -> Result<Caller, Failure> {
         let Some(header) = headers.get(AUTHORIZATION) else {
-            return self.anonymous();
+            return self.anonymous(self.is_asked_by_own_page(headers));
         };
         let header = header
             .to_str()
@@ -71,7 +76,8 @@ impl Doorkeeper {
                 .anon_role
                 .clone()
                 .ok_or_else(|| Failure::token("the token has no claim role"))?,
-            Some(Value::String(role)) if !role.is_empty() => role.clone(),
+            // To take "none" is to stay who has logged in.
+            Some(Value::String(role)) if !role.is_empty() && role != "none" => role.clone(),
             Some(_) => return Err(Failure::token("the claim role of the token is not a name")),
         };
         Ok(Caller {
@@ -83,18 +89,25 @@ impl Doorkeeper {
     }
 
     /// Who has this, which on a WebSocket may be an API key that is no token: such a key says nothing about who has it.
-    pub async fn bearer_or_key(&self, token: Option<&str>) -> Result<Caller, Failure> {
+    pub async fn bearer_or_key(
+        &self,
+        token: Option<&str>,
+        is_own_page: bool,
+    ) -> Result<Caller, Failure> {
         match token {
             Some(token) if token.matches('.').count() == 2 => self.bearer(token).await,
-            _ => self.anonymous(),
+            _ => self.anonymous(is_own_page),
         }
     }
 
-    fn anonymous(&self) -> Result<Caller, Failure> {
+    fn anonymous(&self, is_own_page: bool) -> Result<Caller, Failure> {
         let role = self
             .anon_role
             .clone()
             .ok_or_else(|| Failure::token("a token is needed"))?;
+        if !is_own_page {
+            return Err(Failure::token("a page of another origin needs a token"));
+        }
         Ok(Caller {
             role,
             claims: String::new(),
@@ -102,6 +115,37 @@ impl Doorkeeper {
             expires_at: None,
         })
     }
+
+    /// Whether a request is not one that a page of somebody else makes a browser send. Browsers name the page's origin; and
+    /// whoever has a name of its own lead to this machine is betrayed by that name.
+    pub fn is_asked_by_own_page(&self, headers: &HeaderMap) -> bool {
+        let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
+        let host = text(HOST).unwrap_or_default();
+        if self.is_local && !is_this_machine(host) {
+            return false;
+        }
+        match headers.get(ORIGIN) {
+            None => true,
+            Some(_) => text(ORIGIN).is_some_and(|origin| {
+                origin
+                    .split_once("://")
+                    .is_some_and(|(_, of)| of.eq_ignore_ascii_case(host))
+                    || (self.anon_origins.iter()).any(|known| known == "*" || known == origin)
+            }),
+        }
+    }
+}
+
+fn is_this_machine(host: &str) -> bool {
+    let name = match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
+        _ => host,
+    };
+    let name = name.trim_start_matches('[').trim_end_matches(']');
+    name.eq_ignore_ascii_case("localhost")
+        || name
+            .parse::<IpAddr>()
+            .is_ok_and(|address| address.is_loopback())
 }
 
 fn end_of(claims: &Map<String, Value>) -> Option<u64> {

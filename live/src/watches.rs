@@ -7,18 +7,20 @@
 //! No event is lost between the feed and a watch: a watch can be rung before it looks for the first time, and the feed,
 //! when it has lost its connection and listens again, rings all.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
+use serde_json::value::RawValue;
 use tokio::sync::{Notify, watch};
+use tokio::time::{Instant, timeout_at};
 use tokio_postgres::Row;
 use uuid::Uuid;
 
 use crate::database::{Database, Mode};
 use crate::failure::Failure;
-use crate::snapshot::{Details, Moment, Snapshot, Standing, Step, Teller};
+use crate::snapshot::{Details, Event, Moment, Snapshot, Standing, Step, Teller};
 use crate::token::Caller;
 
 const LOOK: &str = include_str!("statements/look.sql");
@@ -28,6 +30,9 @@ const LOOK: &str = include_str!("statements/look.sql");
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(15);
 const RUNG_PAUSE: Duration = Duration::from_secs(60);
+
+/// A run of so few steps is looked at as a whole whenever it is rung for. Larger ones are looked at where a bell says.
+const FEW_STEPS: usize = 200;
 
 /// Of how many flows one remembers that they ring.
 const MAX_HEARD: usize = 10_000;
@@ -251,12 +256,19 @@ impl Watcher {
         &self.caller
     }
 
+    /// Watches in the place of another one, and tells what that one has not told yet.
+    pub fn instead_of(mut self, other: &mut Self) -> Self {
+        self.teller = other.teller.take();
+        self.view.mark_changed();
+        self
+    }
+
     /// Waits for something to happen.
     ///
     /// # Errors
     ///
     /// The run cannot be watched any longer: it was deleted, or the caller may not see it any more.
-    pub async fn next(&mut self) -> Result<Vec<crate::snapshot::Event>, Failure> {
+    pub async fn next(&mut self) -> Result<Vec<Event>, Failure> {
         loop {
             if self.view.changed().await.is_err() {
                 return Err(Failure::Unavailable("the server is going down".to_owned()));
@@ -298,9 +310,10 @@ impl Keeper {
     /// Looks until nobody watches, or what there was to see is gone.
     async fn keep(self) {
         let mut pause = FIRST_PAUSE;
+        // Bells do not put it off: they may be rung by anybody, and for other steps than those that have moved.
+        let mut everywhere_at = Instant::now() + pause;
         loop {
-            // Looks by itself when nobody rings.
-            let rung = tokio::time::timeout(pause, self.watch.bell.notify.notified())
+            let rung = timeout_at(everywhere_at, self.watch.bell.notify.notified())
                 .await
                 .is_ok();
             if self.watch.watchers.load(Ordering::Relaxed) == 0 {
@@ -308,8 +321,11 @@ impl Keeper {
             }
             let work = std::mem::take(&mut *lock(&self.watch.bell.rung));
             let last = self.watch.view.borrow().seen.clone().and_then(Result::ok);
+            let is_large = |last: &Snapshot| last.steps.len() > FEW_STEPS;
+            let mut everywhere = true;
             let seen = match &last {
-                Some(last) if rung && !work.everywhere => {
+                Some(last) if rung && !work.everywhere && is_large(last) => {
+                    everywhere = false;
                     self.look_at(last, work.steps.into_iter().collect()).await
                 }
                 Some(last) => self.look_everywhere(last).await,
@@ -318,12 +334,15 @@ impl Keeper {
             match seen {
                 Ok(now) => {
                     let has_moved = !last.as_ref().is_some_and(|last| Arc::ptr_eq(last, &now));
-                    pause = match (rung, has_moved) {
-                        _ if self.watches.hears_of(&now.flow_slug) => RUNG_PAUSE,
-                        (false, true) => FIRST_PAUSE,
-                        (false, false) => (pause * 3 / 2).min(LONGEST_PAUSE),
-                        (true, _) => pause.min(LONGEST_PAUSE),
-                    };
+                    if everywhere {
+                        pause = match (rung, has_moved) {
+                            _ if self.watches.hears_of(&now.flow_slug) => RUNG_PAUSE,
+                            (false, true) => FIRST_PAUSE,
+                            (false, false) => (pause * 3 / 2).min(LONGEST_PAUSE),
+                            (true, _) => pause.min(LONGEST_PAUSE),
+                        };
+                        everywhere_at = Instant::now() + pause;
+                    }
                     self.watch.view.send_modify(|view| {
                         view.looks += 1;
                         view.seen = Some(Ok(now));
@@ -334,22 +353,25 @@ impl Keeper {
                 Err(failure) if failure.is_passing() && last.is_some() => {
                     lock(&self.watch.bell.rung).everywhere = true;
                     pause = (pause * 2).min(LONGEST_PAUSE);
+                    everywhere_at = Instant::now() + pause;
                 }
                 Err(failure) => {
                     self.watch.view.send_modify(|view| {
                         view.looks += 1;
                         view.seen = Some(Err(failure));
                     });
+                    everywhere_at = Instant::now() + LONGEST_PAUSE;
                 }
             }
         }
     }
 
     async fn look_first(&self) -> Result<Arc<Snapshot>, Failure> {
-        let rows = self.ask(None, false).await?;
-        let Some(first) = rows.into_snapshot(self.run_id) else {
-            return Err(Failure::no_run(self.run_id));
-        };
+        let mut first = self.ask(None, false).await?;
+        // Of a run that is still to begin all is told when it does.
+        if first.run.is_pending() {
+            first = self.ask(None, true).await?;
+        }
         Ok(Arc::new(first))
     }
 
@@ -359,10 +381,7 @@ impl Keeper {
         last: &Arc<Snapshot>,
         steps: Vec<String>,
     ) -> Result<Arc<Snapshot>, Failure> {
-        let rows = self.ask(Some(steps), true).await?;
-        let Some(part) = rows.into_snapshot(self.run_id) else {
-            return Err(Failure::no_run(self.run_id));
-        };
+        let part = self.ask(Some(steps), true).await?;
         if !part.run.is_as(&last.run)
             || part.steps.keys().any(|slug| !last.steps.contains_key(slug))
         {
@@ -381,7 +400,7 @@ impl Keeper {
         let known = Arc::clone(last);
         self.watches
             .database
-            .act(&self.caller, Mode::Read, move |transaction| {
+            .act(&self.caller, Mode::Look, move |transaction| {
                 Box::pin(async move {
                     let refused = |error| Failure::of_statement(&caller, &error);
                     let statement = transaction.prepare_cached(LOOK).await.map_err(refused)?;
@@ -390,10 +409,9 @@ impl Keeper {
                         .query(&statement, &[&run_id, &nothing, &false, &most])
                         .await
                         .map_err(refused)?;
-                    let all = read(&rows).map_err(refused)?;
-                    let Some(all) = all.into_snapshot(run_id) else {
-                        return Err(Failure::no_run(run_id));
-                    };
+                    let all = read(run_id, &rows, false)
+                        .map_err(refused)?
+                        .ok_or_else(|| Failure::no_run(run_id))?;
                     let changed = changed(&known, &all);
                     if changed.is_empty()
                         && all.run.is_as(&known.run)
@@ -405,10 +423,9 @@ impl Keeper {
                         .query(&statement, &[&run_id, &Some(changed), &true, &most])
                         .await
                         .map_err(refused)?;
-                    let part = read(&rows).map_err(refused)?;
-                    let Some(part) = part.into_snapshot(run_id) else {
-                        return Err(Failure::no_run(run_id));
-                    };
+                    let part = read(run_id, &rows, true)
+                        .map_err(refused)?
+                        .ok_or_else(|| Failure::no_run(run_id))?;
                     // A run on which steps were taken away is another one.
                     let base = if all.steps.len() == known.steps.len() {
                         known
@@ -421,7 +438,7 @@ impl Keeper {
             .await
     }
 
-    async fn ask(&self, steps: Option<Vec<String>>, closely: bool) -> Result<Rows, Failure> {
+    async fn ask(&self, steps: Option<Vec<String>>, closely: bool) -> Result<Snapshot, Failure> {
         let (run_id, caller, most) = (
             self.run_id,
             self.caller.clone(),
@@ -429,7 +446,7 @@ impl Keeper {
         );
         self.watches
             .database
-            .act(&self.caller, Mode::Read, move |transaction| {
+            .act(&self.caller, Mode::Look, move |transaction| {
                 Box::pin(async move {
                     let refused = |error| Failure::of_statement(&caller, &error);
                     let statement = transaction.prepare_cached(LOOK).await.map_err(refused)?;
@@ -437,7 +454,9 @@ impl Keeper {
                         .query(&statement, &[&run_id, &steps, &closely, &most])
                         .await
                         .map_err(refused)?;
-                    read(&rows).map_err(refused)
+                    read(run_id, &rows, closely)
+                        .map_err(refused)?
+                        .ok_or_else(|| Failure::no_run(run_id))
                 })
             })
             .await
@@ -478,50 +497,33 @@ fn merge(last: &Arc<Snapshot>, part: Snapshot) -> Arc<Snapshot> {
     Arc::new(now)
 }
 
-/// Rows of a look.
-struct Rows {
-    flow_slug: Option<Arc<str>>,
-    run: Option<Standing>,
-    steps: Vec<(Arc<str>, Step)>,
-}
-
-impl Rows {
-    fn into_snapshot(self, run_id: Uuid) -> Option<Snapshot> {
-        Some(Snapshot {
-            run_id,
-            flow_slug: self.flow_slug?,
-            run: self.run?,
-            steps: self.steps.into_iter().collect(),
-        })
-    }
-}
-
-fn read(rows: &[Row]) -> Result<Rows, tokio_postgres::Error> {
-    let mut read = Rows {
-        flow_slug: None,
-        run: None,
-        steps: Vec::with_capacity(rows.len()),
-    };
+/// What the rows of a look show; nothing if the run is not seen.
+fn read(
+    run_id: Uuid,
+    rows: &[Row],
+    closely: bool,
+) -> Result<Option<Snapshot>, tokio_postgres::Error> {
+    let mut run = None;
+    let mut steps = BTreeMap::new();
     for row in rows {
-        let standing = standing(row)?;
+        let standing = standing(row, closely)?;
         match row.try_get::<_, Option<&str>>("step_slug")? {
-            None => {
-                read.flow_slug = Some(row.try_get::<_, &str>("flow_slug")?.into());
-                read.run = Some(standing);
+            None => run = Some((row.try_get::<_, &str>("flow_slug")?.into(), standing)),
+            Some(slug) => {
+                let index = row.try_get("step_index")?;
+                steps.insert(slug.into(), Step { index, standing });
             }
-            Some(slug) => read.steps.push((
-                slug.into(),
-                Step {
-                    index: row.try_get("step_index")?,
-                    standing,
-                },
-            )),
         }
     }
-    Ok(read)
+    Ok(run.map(|(flow_slug, run)| Snapshot {
+        run_id,
+        flow_slug,
+        run,
+        steps,
+    }))
 }
 
-fn standing(row: &Row) -> Result<Standing, tokio_postgres::Error> {
+fn standing(row: &Row, closely: bool) -> Result<Standing, tokio_postgres::Error> {
     let moment = |micros, text| -> Result<Option<Moment>, tokio_postgres::Error> {
         let micros: Option<i64> = row.try_get(micros)?;
         let text: Option<&str> = row.try_get(text)?;
@@ -530,19 +532,21 @@ fn standing(row: &Row) -> Result<Standing, tokio_postgres::Error> {
             text: text.into(),
         }))
     };
-    let output: Option<String> = row.try_get("output")?;
-    let details = Details {
-        // It is PostgreSQL that wrote it.
-        output: output.and_then(|text| serde_json::value::RawValue::from_string(text).ok()),
-        error_message: row.try_get("error_message")?,
-        skip_reason: row.try_get("skip_reason")?,
-        is_cut: row.try_get("is_cut")?,
+    let details = || -> Result<Details, tokio_postgres::Error> {
+        let output: Option<String> = row.try_get("output")?;
+        Ok(Details {
+            // It is PostgreSQL that wrote it.
+            output: output.and_then(|text| RawValue::from_string(text).ok()),
+            error_message: row.try_get("error_message")?,
+            skip_reason: row.try_get("skip_reason")?,
+            is_cut: row.try_get("is_cut")?,
+        })
     };
     Ok(Standing {
         status: row.try_get::<_, &str>("status")?.into(),
         started: moment("started_us", "started_at")?,
         finished: moment("finished_us", "finished_at")?,
         is_empty: row.try_get("is_empty")?,
-        details: Some(Arc::new(details)),
+        details: closely.then(details).transpose()?.map(Arc::new),
     })
 }

@@ -1,5 +1,11 @@
 // Functions over HTTP, as PostgREST calls them, and the lists of the page.
-import { ann, ask, assert, bob, chief, crew, live, sign, start, test, value, workAll } from './harness.mjs'
+import http from 'node:http'
+import pg from 'pg'
+import { ann, ask, assert, bob, chief, crew, eventually, live, memory, secret, serve, sign, start, test, value, workAll } from './harness.mjs'
+
+/** A response to a request with these headers, which fetch would not send. */
+const request = (url, headers) =>
+  new Promise((resolve, reject) => http.get(url, { headers }, (response) => resolve(response.resume())).once('error', reject))
 
 const uuid = /^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}$/
 
@@ -81,6 +87,74 @@ test('a call that a client gives up leaves nothing behind on its connection', as
   }
   const open = await value(`SELECT count(*)::int FROM pg_stat_activity WHERE application_name = 'pgflow-live' AND state LIKE 'idle in%'`)
   assert.equal(open, 0)
+})
+
+test('requests that are given up hold nobody up', async () => {
+  const run = await start(ann(), 'quiet')
+  const locker = new pg.Client({ host: process.env.PGHOST, user: 'postgres', database: process.env.PGDATABASE })
+  await locker.connect()
+  await locker.query('BEGIN')
+  await locker.query('SELECT pgflow_locks.lock_run($1)', [run])
+  const gone = Array.from({ length: 8 }, async () => {
+    const request = fetch(`${await live()}/rpc/cancel_run`, {
+      method: 'POST',
+      headers: { authorization: `Bearer ${chief()}` },
+      body: JSON.stringify({ run_id: run }),
+      signal: AbortSignal.timeout(300),
+    })
+    await assert.rejects(request, { name: 'TimeoutError' })
+  })
+  await Promise.all(gone)
+  const began = Date.now()
+  assert.equal((await ask('/me', { token: ann() })).status, 200)
+  assert.ok(Date.now() - began < 2000, `${Date.now() - began} ms`)
+  // What nobody waits for any more is not done later either.
+  await eventually(async () => (await value(`SELECT count(*)::int FROM pg_stat_activity WHERE query LIKE '%pgflow.cancel_run%' AND state = 'active' AND pid <> pg_backend_pid()`)) === 0)
+  await locker.query('COMMIT')
+  await locker.end()
+  assert.equal(await value('SELECT status FROM pgflow.runs WHERE run_id = $1', [run]), 'started')
+  await workAll('quiet')
+})
+
+test('a large body costs what it is', async () => {
+  const { url, child } = await serve('--jwt-secret', secret, '--anon-role', 'anon')
+  const before = memory(child.pid)
+  const large = `{"payload": [${'[0],'.repeat(3_000_000)}0]}`
+  assert.equal((await ask('/rpc/run_flow', { base: url, body: large })).status, 401)
+  const grown = memory(child.pid) - before
+  assert.ok(grown < 120, `${grown} MB more`)
+  // Who sends too much, or may not ask, is not listened to: the connection may end before all is sent.
+  const answer = (base, body) => ask('/rpc/run_flow', { base, body }).then(({ status }) => status, ({ cause }) => cause.code)
+  assert.ok([413, 'EPIPE', 'ECONNRESET', 'UND_ERR_SOCKET'].includes(await answer(url, ' '.repeat(17 << 20))))
+  const strict = await serve('--jwt-secret', secret)
+  const quiet = memory(strict.child.pid)
+  assert.ok([401, 'EPIPE', 'ECONNRESET', 'UND_ERR_SOCKET'].includes(await answer(strict.url, large)))
+  assert.ok(memory(strict.child.pid) - quiet < 5)
+})
+
+test('without a token only the own page may ask, and those that are named', async () => {
+  const { url } = await serve('--jwt-secret', secret, '--anon-role', 'member', '--anon-origin', 'https://app.example')
+  const status = async (headers, path = '/runs') => (await request(`${url}${path}`, headers)).statusCode
+  const own = new URL(url).host
+  assert.equal(await status({}), 200)
+  assert.equal(await status({ origin: url }), 200)
+  assert.equal(await status({ origin: 'https://app.example' }), 200)
+  assert.equal(await status({ origin: 'https://evil.example' }), 401)
+  assert.equal(await status({ origin: 'null' }), 401)
+  // A name of somebody's own that leads to this machine.
+  assert.equal(await status({ host: 'evil.example', origin: 'http://evil.example' }), 401)
+  assert.equal(await status({ host: `evil.example:${own.split(':')[1]}` }), 401)
+  assert.equal(await status({ host: `localhost:${own.split(':')[1]}` }), 200)
+  // A token is not brought along unasked.
+  assert.equal(await status({ origin: 'https://evil.example', authorization: `Bearer ${ann()}` }), 200)
+})
+
+test('arguments in an address are texts of their types', async () => {
+  const run = await start(ann(), 'quiet', { a: 1 })
+  const { status, body } = await ask(`/rpc/flow_graph?flow_slug=quiet&version=1`, { token: ann() })
+  assert.equal(status, 200, JSON.stringify(body))
+  assert.equal((await ask(`/rpc/flow_graph?flow_slug=quiet&version=x`, { token: ann() })).body.code, '22P02')
+  assert.equal((await ask(`/rpc/get_run?run_id=${run}`, { token: ann() })).body.run.payload.a, 1)
 })
 
 test('claims count for the one request only', async () => {

@@ -150,6 +150,9 @@ test('a channel ends when its token does, and goes on with a new one', async () 
   renewed.send(topic, 'access_token', { access_token: ann() }, '1')
   await sleep(2500)
   assert.ok(!renewed.frames.some(({ event }) => event === 'phx_close'))
+  // A channel that has ended counts no more, and a token does not bring it back.
+  assert.equal((await renewed.ask(topic, 'phx_leave', {}, '1')).status, 'ok')
+  await renewed.join(run, ann())
   // A token of somebody else ends it.
   renewed.send(topic, 'access_token', { access_token: bob() }, '1')
   await eventually(() => renewed.frames.some(({ event }) => event === 'phx_close'))
@@ -157,6 +160,30 @@ test('a channel ends when its token does, and goes on with a new one', async () 
   await sleep(100)
   assert.deepEqual(renewed.told(), [])
   renewed.close()
+})
+
+test('what happens while a token is renewed is told once', async () => {
+  for (let i = 0; i < 20; i += 1) {
+    const flow = i % 2 ? 'quiet' : 'open'
+    const run = await start(ann(), flow)
+    const { join, send, told, close } = await socket('2.0.0')
+    await join(run, ann())
+    const topic = `realtime:pgflow:run:${run}`
+    const renew = () => send(topic, 'access_token', { access_token: sign({ role: 'member', sub: 'ann', n: Math.random() }) }, '1')
+    // The database changes, and the token with it.
+    const working = workAll(flow)
+    renew()
+    await working
+    renew()
+    await eventually(() => told().includes('run:completed'))
+    assert.deepEqual(
+      told(),
+      flow === 'quiet'
+        ? ['step:only:completed', 'run:completed']
+        : ['step:one:completed', 'step:two:started', 'step:two:completed', 'run:completed'],
+    )
+    close()
+  }
 })
 
 /** A client of Supabase, and what it was told. */

@@ -45,7 +45,7 @@ test('told to end, it ends at once, and its streams with it', async () => {
   await workAll('chain')
 })
 
-test('it may be started before the database, and says what cannot be', async () => {
+test('it says what cannot be', async () => {
   await assert.rejects(serve('--jwt-secret', 'short'), /32 bytes/)
   await assert.rejects(serve('--jwks', '/no/such/file'), /no\/such\/file/)
 })

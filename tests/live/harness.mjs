@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict'
 import { execFileSync, spawn } from 'node:child_process'
 import { createHmac } from 'node:crypto'
+import { readFileSync } from 'node:fs'
 import { createInterface } from 'node:readline'
 import pg from 'pg'
 
@@ -156,6 +157,9 @@ export async function serve(...options) {
   await eventually(async () => (await (await fetch(`${url}/health`)).json()).listening)
   return { url, child, ended }
 }
+
+/** Megabytes of a process that are resident. */
+export const memory = (pid) => Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))[1]) / 1024
 
 let common
 

@@ -1,6 +1,9 @@
 // Server-sent events: who may watch, and that everything is told, once and in order.
 import pg from 'pg'
-import { ann, ask, assert, bob, chief, crew, eventually, live, refusal, short, sign, sleep, sql, start, stream, test, value, work, workAll } from './harness.mjs'
+import {
+  ann, ask, assert, bob, chief, crew, eventually, memory, refusal, secret, serve, short, sign, sleep, sql, start, stream, test, value, work,
+  workAll,
+} from './harness.mjs'
 
 const whole = [
   'step:zeta:completed',
@@ -191,17 +194,72 @@ test('many watch one run, and those of one token ask once', async () => {
   assert.ok((await ask('/health')).body.watches <= before.watches)
 })
 
-test('a watcher that does not read is told all in the end', async () => {
-  const run = await start(ann())
-  const response = await fetch(`${await live()}/runs/${run}/events`, { headers: { authorization: `Bearer ${ann()}` } })
-  await workAll('chain', () => [1])
-  await sleep(500)
-  const reader = response.body.pipeThrough(new TextDecoderStream()).getReader()
+test('a watcher that does not read costs little, and is told all in the end', async () => {
+  const steps = Array.from({ length: 60 }, (_, i) => ({ step_slug: `s${i}` }))
+  await sql('SELECT FROM pgflow.define_flow($1)', [JSON.stringify({ flow_slug: 'wide', steps })])
+  await sql(`SELECT pgflow.set_realtime('wide')`)
+  const run = await value(`SELECT pgflow.run_flow('wide')`)
+  const { url, child } = await serve('--jwt-secret', secret)
+  const token = chief()
+  const open = () => fetch(`${url}/runs/${run}/events`, { headers: { authorization: `Bearer ${token}` } })
+  const responses = await Promise.all(Array.from({ length: 30 }, open))
+  const before = memory(child.pid)
+  // 1.8 MB for each of them, which their connections do not hold.
+  await workAll('wide', () => 'x'.repeat(30_000))
+  await sleep(1000)
+  const grown = memory(child.pid) - before
+  assert.ok(grown < 30, `${grown} MB more`)
+  const reader = responses[0].body.pipeThrough(new TextDecoderStream()).getReader()
   let text = ''
-  await eventually(async () => {
-    text += (await reader.read()).value
-    return text.includes('"run:completed"')
-  })
-  for (const name of ['"step:started"', '"step:completed"']) assert.ok(text.includes(name))
+  while (!text.includes('"run:completed"')) text += (await reader.read()).value
+  assert.equal(text.split('"step:completed"').length - 1, 60)
+  for (const response of responses.slice(1)) await response.body.cancel()
   await reader.cancel()
+  await eventually(async () => (await ask('/health', { base: url })).body.watchers === 0)
+})
+
+test('who has a token and sees no definition is told in order', async () => {
+  const run = await start(ann())
+  const watch = await stream(run, ann())
+  await sql(`SELECT pgflow.revoke_run('chain', 'member')`)
+  try {
+    await workAll('chain', () => [1])
+    await watch.until('run:completed')
+    assert.deepEqual(watch.told(), whole)
+  } finally {
+    await sql(`SELECT pgflow.grant_run('chain', 'member')`)
+  }
+  watch.close()
+})
+
+test('steps that ended before their run began are told whole', async () => {
+  await sql(`SELECT FROM pgflow.define_flow('{"flow_slug": "early", "steps": [
+    {"step_slug": "asks", "executor": "external"}, {"step_slug": "not", "required_input_pattern": {"x": 1}},
+    {"step_slug": "later", "deps_slugs": ["asks"]}]}')`)
+  await sql(`SELECT pgflow.set_realtime('early')`)
+  const run = await value(`SELECT pgflow.run_flow('early', start_at => now() + interval '1 hour')`)
+  const watch = await stream(run, chief())
+  assert.equal((await watch.until('state')).data.run.status, 'pending')
+  await sql(`SELECT FROM pgflow.complete_step($1, 'asks', '{"by": "me"}')`, [run])
+  await watch.until('step:later:started')
+  const told = Object.fromEntries(watch.events.slice(1).map(({ data }) => [short(data), data]))
+  assert.deepEqual(told['step:asks:completed'].output, { by: 'me' })
+  assert.equal(told['step:not:skipped'].skip_reason, 'condition_unmet')
+  assert.equal(watch.told()[0], 'run:started')
+  watch.close()
+})
+
+test('bells that somebody else rings hide nothing', async () => {
+  const run = await start(ann(), 'quiet')
+  const watch = await stream(run, ann())
+  const ringing = setInterval(() => {
+    sql(`SELECT pg_notify('pgflow_events', $1)`, [JSON.stringify([{ flow_slug: 'none', run_id: run, step_slug: 'none' }])])
+  }, 300)
+  try {
+    await workAll('quiet')
+    await watch.until('run:completed', 5)
+  } finally {
+    clearInterval(ringing)
+  }
+  watch.close()
 })

@@ -4,7 +4,7 @@ import { createServer } from 'node:http'
 import { mkdtempSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { ann, ask, assert, chief, live, secret, serve, sign, test } from './harness.mjs'
+import { ann, ask, assert, chief, live, secret, serve, sign, start, stream, test, workAll } from './harness.mjs'
 
 const now = () => Math.floor(Date.now() / 1000)
 
@@ -30,6 +30,8 @@ test('a token that is not good is refused with 401', async () => {
     'not yet': sign({ ...claims, nbf: now() + 60 }),
     'a role that is no name': sign({ ...claims, role: 7 }),
     'an empty role': sign({ ...claims, role: '' }),
+    'no role at all': sign({ ...claims, role: 'none' }),
+    'the role that logs in': sign({ ...claims, role: 'authenticator' }),
     'an algorithm with a public key': sign(claims, secret, { alg: 'RS256' }),
     'no token': 'x',
     'claims that are no object': `${parts[0]}.${Buffer.from('[]').toString('base64url')}.${parts[2]}`,
@@ -41,6 +43,17 @@ test('a token that is not good is refused with 401', async () => {
   }
   const { status } = await fetch(`${await live()}/runs`, { headers: { authorization: 'Basic eDp5' } })
   assert.equal(status, 401)
+})
+
+test('a token may last for ever', async () => {
+  for (const exp of [1e19, 9e15, undefined]) {
+    assert.equal((await ask('/runs', { token: sign({ role: 'member', exp }) })).status, 200)
+  }
+  const run = await start(ann(), 'quiet')
+  const watch = await stream(run, sign({ role: 'chief', exp: 1e19 }))
+  await workAll('quiet')
+  await watch.until('run:completed')
+  watch.close()
 })
 
 test('a token of a role that the gateway may not take is refused', async () => {

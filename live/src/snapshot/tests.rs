@@ -24,7 +24,7 @@ fn standing(status: &str, started: Option<i64>, finished: Option<i64>) -> Standi
 fn snapshot(run: Standing, steps: &[(&str, Standing)]) -> Arc<Snapshot> {
     let steps = steps.iter().zip(0..).map(|((slug, standing), index)| {
         let step = Step {
-            index,
+            index: Some(index),
             standing: standing.clone(),
         };
         (Arc::from(*slug), step)
@@ -37,8 +37,8 @@ fn snapshot(run: Standing, steps: &[(&str, Standing)]) -> Arc<Snapshot> {
     })
 }
 
-fn names(events: &[Event]) -> Vec<&str> {
-    events.iter().map(|event| event.name.as_str()).collect()
+fn names(events: &[Event]) -> Vec<String> {
+    events.iter().map(Event::name).collect()
 }
 
 #[test]
@@ -88,16 +88,16 @@ fn everything_between_two_looks_is_told_in_order() {
         ]
     );
     assert_eq!(
-        told[0].message,
+        told[0].message(),
         r#"{"event_type":"step:completed","run_id":"00000000-0000-0000-0000-000000000000","flow_slug":"flow","step_slug":"z","status":"completed","started_at":"t1","finished_at":"t5","output":1}"#
     );
     // What has only begun has no output yet, whatever is known by now.
     assert!(
         told[1]
-            .message
+            .message()
             .ends_with(r#""status":"started","started_at":"t5"}"#),
         "{}",
-        told[1].message
+        told[1].message()
     );
     assert!(teller.tell(&after).is_empty());
 }
@@ -216,9 +216,89 @@ fn what_does_not_fit_is_to_be_fetched() {
     assert_eq!(names(&told), ["step:a:started", "step:a:failed"]);
     assert!(
         told[1]
-            .message
+            .message()
             .ends_with(r#""error_message":"no \"quotes\"","fetch":true}"#),
         "{}",
-        told[1].message
+        told[1].message()
+    );
+}
+
+#[test]
+fn who_does_not_see_the_definition_has_the_times() {
+    let hidden = |slugs: &[(&str, Standing)], run: Standing| {
+        let mut snapshot = Snapshot::clone(&snapshot(run, slugs));
+        snapshot
+            .steps
+            .values_mut()
+            .for_each(|step| step.index = None);
+        Arc::new(snapshot)
+    };
+    let before = [
+        ("zeta", standing("started", Some(1), None)),
+        ("mid", standing("pending", None, None)),
+        ("alpha", standing("pending", None, None)),
+    ];
+    let after = [
+        ("zeta", standing("completed", Some(1), Some(5))),
+        ("mid", standing("completed", Some(5), Some(7))),
+        ("alpha", standing("started", Some(7), None)),
+    ];
+    let mut teller = Teller::new(hidden(&before, standing("started", Some(1), None)));
+    let told = teller.tell(&hidden(&after, standing("started", Some(1), None)));
+    assert_eq!(
+        names(&told),
+        [
+            "step:zeta:completed",
+            "step:mid:started",
+            "step:mid:completed",
+            "step:alpha:started"
+        ]
+    );
+}
+
+#[test]
+fn a_step_ends_after_its_start_whatever_the_clock_says() {
+    let before = snapshot(
+        standing("started", Some(1), None),
+        &[("a", standing("pending", None, None))],
+    );
+    let mut teller = Teller::new(before);
+    let after = snapshot(
+        standing("started", Some(1), None),
+        &[("a", standing("completed", Some(9), Some(3)))],
+    );
+    assert_eq!(
+        names(&teller.tell(&after)),
+        ["step:a:started", "step:a:completed"]
+    );
+}
+
+#[test]
+fn what_ended_before_it_was_looked_at_closely_is_to_be_fetched() {
+    let ended = Standing {
+        details: None,
+        ..standing("completed", Some(2), Some(3))
+    };
+    let mut teller = Teller::new(snapshot(
+        standing("pending", None, None),
+        &[("a", ended.clone())],
+    ));
+    let told = teller.tell(&snapshot(
+        standing("started", Some(4), None),
+        &[("a", ended)],
+    ));
+    assert_eq!(
+        names(&told),
+        ["run:started", "step:a:started", "step:a:completed"]
+    );
+    assert!(
+        told[2].message().ends_with(r#""fetch":true}"#),
+        "{}",
+        told[2].message()
+    );
+    assert!(
+        !told[1].message().contains("fetch"),
+        "{}",
+        told[1].message()
     );
 }

@@ -13,8 +13,8 @@ from (
   from pgflow.runs r
   where r.run_id = $1
   union all
-  -- A definition that the role does not see leaves the order to the times.
-  select s.step_slug::text, coalesce(p.step_index, 0), s.flow_slug::text, s.status, s.started_at, s.finished_at, s.output,
+  -- No index of a definition that the role does not see.
+  select s.step_slug::text, p.step_index, s.flow_slug::text, s.status, s.started_at, s.finished_at, s.output,
          s.error_message, s.skip_reason, s.initial_tasks is not distinct from 0
   from pgflow.runs r
   join pgflow.step_states s on s.run_id = r.run_id
@@ -32,4 +32,3 @@ cross join lateral (
          case when $3 then c.skip_reason end as skip_reason,
          coalesce(not o.fits, false) or $3 and coalesce(length(c.error_message) > 1000, false) as is_cut
   offset 0) m
-order by c.step_index, c.step_slug
