@@ -110,11 +110,11 @@ export function type<T>(): Type<T> {
 }
 
 /** What all kinds of steps say. */
-interface AnyStep<Slug extends string, Steps, Deps, Required, Forbidden, Unmet, Exhausted> extends StepOptions {
+interface AnyStep<Slug extends string, Steps, Deps, Required, Forbidden, Unmet, Exhausted, Fault = unknown> extends StepOptions {
   /** The name of the step within its flow. */
   readonly slug: Slug & CheckNewSlug<Slug, Steps>;
   /** The steps it waits for, and whose outputs it gets. */
-  readonly dependsOn?: Deps & readonly DepSlug<Steps>[];
+  readonly dependsOn?: (Deps | readonly DepSlug<Steps>[]) & readonly DepSlug<Steps>[] & Fault;
   /** What the condition input must contain: the payload, or the outputs of the deps by slug. */
   readonly requiredInputPattern?: Required;
   /** What the condition input must not contain. */
@@ -138,19 +138,21 @@ interface WithExecutor<Who, Target> {
   readonly target?: Target;
 }
 
-/** The flow with one more step. */
+/** The flow with one more step. By way of a member, so that editors show the flow and not this name. */
 type Extended<Input, Steps extends TypedStep, Used extends string, Output extends string,
-  Slug extends string, Deps extends readonly unknown[], StepOutput, Required, Forbidden, Unmet, Exhausted> = Flow<
-  Input,
-  Steps | TypedStep<
-    Slug,
-    StepOutput,
-    Optional<Steps, Deps, Required, Forbidden, Unmet, Exhausted>,
-    Cascades<Steps, Deps, Required, Forbidden, Unmet, Exhausted>
-  >,
-  Used | (Deps[number] & string),
-  Output
->;
+  Slug extends string, Deps extends readonly unknown[], StepOutput, Required, Forbidden, Unmet, Exhausted> = {
+  flow: Flow<
+    Input,
+    Steps | TypedStep<
+      Slug,
+      StepOutput,
+      Optional<Steps, Deps, Required, Forbidden, Unmet, Exhausted>,
+      Cascades<Steps, Deps, Required, Forbidden, Unmet, Exhausted>
+    >,
+    Used | (Deps[number] & string),
+    Output
+  >;
+}['flow'];
 
 type CheckInput<Input> = [Input] extends [AsJson<Input>] ? unknown : FlowError<'the input of a flow is JSON'>;
 
@@ -202,15 +204,15 @@ export class Flow<Input = Json, Steps extends TypedStep = never, Used extends st
    */
   step<
     const Slug extends string,
+    const Unmet extends Resort | NotGiven,
+    const Exhausted extends Resort | NotGiven,
+    Who extends Executor | NotGiven,
     const Deps extends readonly string[] = [],
     Result = NotGiven,
     const Target extends string | AnyFlow | null = null,
     Declared = NotGiven,
-    Who extends Executor = 'worker',
     const Required extends Pattern<ConditionInput<Input, Steps, Deps>> | NotGiven = NotGiven,
     const Forbidden extends Pattern<ConditionInput<Input, Steps, Deps>> | NotGiven = NotGiven,
-    const Unmet extends Resort = 'skip',
-    const Exhausted extends Resort = 'fail',
   >(
     options: AnyStep<Slug, Steps, Deps, Required, Forbidden, Unmet, Exhausted> & WithOutput<Declared> &
       WithExecutor<Who, Target & CheckTarget<Target, SingleInput<Input, Steps, Deps[number]>>>,
@@ -229,18 +231,18 @@ export class Flow<Input = Json, Steps extends TypedStep = never, Used extends st
    */
   map<
     const Slug extends string,
+    const Unmet extends Resort | NotGiven,
+    const Exhausted extends Resort | NotGiven,
+    Who extends Executor | NotGiven,
     const Deps extends readonly string[] = [],
     Result = NotGiven,
     const Target extends string | AnyFlow | null = null,
     Declared = NotGiven,
     const Over extends string | NotGiven = NotGiven,
-    Who extends Executor = 'worker',
     const Required extends Pattern<ConditionInput<Input, Steps, Deps>> | NotGiven = NotGiven,
     const Forbidden extends Pattern<ConditionInput<Input, Steps, Deps>> | NotGiven = NotGiven,
-    const Unmet extends Resort = 'skip',
-    const Exhausted extends Resort = 'fail',
   >(
-    options: AnyStep<Slug, Steps, Deps & CheckMapDeps<Input, Steps, Deps, Over>, Required, Forbidden, Unmet, Exhausted> & WithOutput<Declared> &
+    options: AnyStep<Slug, Steps, Deps, Required, Forbidden, Unmet, Exhausted, CheckMapDeps<Input, Steps, Deps, Over>> & WithOutput<Declared> &
       WithExecutor<Who, Target & CheckTarget<Target, MapInput<MapItem<Input, Steps, Deps, Over>>>> & {
         readonly slug: CheckRootMap<Input, Deps>;
         /** Which of several deps it goes over; the others are only waited for. */
@@ -255,12 +257,12 @@ export class Flow<Input = Json, Steps extends TypedStep = never, Used extends st
   /** A step that a function of the database does: `target` is `schema.name`, from `jsonb` to `jsonb`. */
   sql<
     const Slug extends string,
+    const Unmet extends Resort | NotGiven,
+    const Exhausted extends Resort | NotGiven,
     const Deps extends readonly string[] = [],
     Declared = Json,
     const Required extends Pattern<ConditionInput<Input, Steps, Deps>> | NotGiven = NotGiven,
     const Forbidden extends Pattern<ConditionInput<Input, Steps, Deps>> | NotGiven = NotGiven,
-    const Unmet extends Resort = 'skip',
-    const Exhausted extends Resort = 'fail',
   >(
     options: AnyStep<Slug, Steps, Deps, Required, Forbidden, Unmet, Exhausted> & WithOutput<Declared> & { readonly target: string },
   ): Extended<Input, Steps, Used, Output, Slug, Deps, Declared, Required, Forbidden, Unmet, Exhausted> {
@@ -270,13 +272,13 @@ export class Flow<Input = Json, Steps extends TypedStep = never, Used extends st
   /** A step that an HTTP endpoint does, which may be this flow's handler, served elsewhere. `target` is its URL. */
   http<
     const Slug extends string,
+    const Unmet extends Resort | NotGiven,
+    const Exhausted extends Resort | NotGiven,
     const Deps extends readonly string[] = [],
     Result = NotGiven,
     Declared = NotGiven,
     const Required extends Pattern<ConditionInput<Input, Steps, Deps>> | NotGiven = NotGiven,
     const Forbidden extends Pattern<ConditionInput<Input, Steps, Deps>> | NotGiven = NotGiven,
-    const Unmet extends Resort = 'skip',
-    const Exhausted extends Resort = 'fail',
   >(
     options: AnyStep<Slug, Steps, Deps, Required, Forbidden, Unmet, Exhausted> & WithOutput<Declared> & {
       /** A URL; that of the flow, if its executor is `http`, unless said otherwise. */
@@ -294,12 +296,12 @@ export class Flow<Input = Json, Steps extends TypedStep = never, Used extends st
    */
   external<
     const Slug extends string,
+    const Unmet extends Resort | NotGiven,
+    const Exhausted extends Resort | NotGiven,
     const Deps extends readonly string[] = [],
     Declared = Json,
     const Required extends Pattern<ConditionInput<Input, Steps, Deps>> | NotGiven = NotGiven,
     const Forbidden extends Pattern<ConditionInput<Input, Steps, Deps>> | NotGiven = NotGiven,
-    const Unmet extends Resort = 'skip',
-    const Exhausted extends Resort = 'fail',
   >(
     options: AnyStep<Slug, Steps, Deps, Required, Forbidden, Unmet, Exhausted> & WithOutput<Declared> & {
       /** The name of the event. */
@@ -315,11 +317,11 @@ export class Flow<Input = Json, Steps extends TypedStep = never, Used extends st
    */
   timer<
     const Slug extends string,
+    const Unmet extends Resort | NotGiven,
+    const Exhausted extends Resort | NotGiven,
     const Deps extends readonly string[] = [],
     const Required extends Pattern<ConditionInput<Input, Steps, Deps>> | NotGiven = NotGiven,
     const Forbidden extends Pattern<ConditionInput<Input, Steps, Deps>> | NotGiven = NotGiven,
-    const Unmet extends Resort = 'skip',
-    const Exhausted extends Resort = 'fail',
   >(
     options: AnyStep<Slug, Steps, Deps, Required, Forbidden, Unmet, Exhausted> & {
       /** A JSON pointer into the input: to a date with a time, or to a number of seconds. */
@@ -335,13 +337,13 @@ export class Flow<Input = Json, Steps extends TypedStep = never, Used extends st
    */
   childFlow<
     const Slug extends string,
+    const Unmet extends Resort | NotGiven,
+    const Exhausted extends Resort | NotGiven,
     const Target extends string | AnyFlow,
     const Deps extends readonly string[] = [],
     Declared = NotGiven,
     const Required extends Pattern<ConditionInput<Input, Steps, Deps>> | NotGiven = NotGiven,
     const Forbidden extends Pattern<ConditionInput<Input, Steps, Deps>> | NotGiven = NotGiven,
-    const Unmet extends Resort = 'skip',
-    const Exhausted extends Resort = 'fail',
   >(
     options: AnyStep<Slug, Steps, Deps, Required, Forbidden, Unmet, Exhausted> & WithOutput<Declared> & {
       readonly target: Target & CheckTarget<Target, SingleInput<Input, Steps, Deps[number]>>;

@@ -208,9 +208,13 @@ export type CheckTarget<Target, TaskInput> = Target extends AnyFlow
 
 // Skipping.
 
+/**
+ * What may become of the step. For a type parameter that nothing was given for the compiler takes its constraint, which has
+ * `NotGiven` in it; a default would be all that editors offer.
+ */
 type Resorts<Required, Forbidden, Unmet, Exhausted> =
-  | ([Required] extends [NotGiven] ? ([Forbidden] extends [NotGiven] ? never : Unmet) : Unmet)
-  | Exhausted;
+  | ([Required, Forbidden] extends [NotGiven, NotGiven] ? never : NotGiven extends Unmet ? 'skip' : Unmet)
+  | (NotGiven extends Exhausted ? 'fail' : Exhausted);
 
 /** Whether all downstream of the step may be skipped: by it, or with it. */
 export type Cascades<Steps, Deps extends readonly unknown[], Required, Forbidden, Unmet, Exhausted> =

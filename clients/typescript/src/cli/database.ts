@@ -32,7 +32,7 @@ export class Database {
       throw new Refusal('the package "pg" is needed to talk to the database: npm install pg', Exit.usage);
     });
     const place = url === undefined ? {} : { connectionString: url };
-    const client = new pg.Client({ ...place, application_name: 'pgflow', connectionTimeoutMillis: 15_000 });
+    const client = new pg.Client({ ...place, application_name: 'pgflow', connectionTimeoutMillis: 15_000, keepAlive: true });
     // A lost connection also fails the query that is under way, or the next one.
     client.on('error', () => undefined);
     try {

@@ -24,12 +24,12 @@ const PATIENCE = 3_000;
  */
 export async function watch(call: Call, runId: string): Promise<ExitStatus> {
   const view = process.stderr.isTTY ? new LiveTable() : new Lines();
-  const interrupted = () => {
+  const interrupted = (signal: NodeJS.Signals) => {
     view.end();
     process.stderr.write(`the run goes on: pgflow show ${runId} --watch\n`);
-    process.exit(130);
+    process.exit(signal === 'SIGINT' ? 130 : 143);
   };
-  process.once('SIGINT', interrupted);
+  process.once('SIGINT', interrupted).once('SIGTERM', interrupted);
   const connection = new LastingConnection(databaseUrl(call), (message) => view.say(message));
   try {
     const ended = await follow(connection, runId, view);
@@ -39,7 +39,7 @@ export async function watch(call: Call, runId: string): Promise<ExitStatus> {
     else if (status === 'completed') process.stdout.write(`${await connection.ask((database) => outputOf(database, runId))}\n`);
     return status === 'completed' ? Exit.ok : Exit.no;
   } finally {
-    process.off('SIGINT', interrupted);
+    process.off('SIGINT', interrupted).off('SIGTERM', interrupted);
     await connection.close();
   }
 }

@@ -3,7 +3,7 @@
  * a message worth reading is proved by faults.test.ts.
  */
 import { Flow, type } from '../../src/index.js';
-import type { AnyFlow, FlowInput, FlowOutput, Json, MapInput, StepContext, StepOutput, StepSlug } from '../../src/index.js';
+import type { AnyFlow, FlowInput, FlowOutput, Json, MapInput, Resort, StepContext, StepOutput, StepSlug } from '../../src/index.js';
 
 type Equal<A, B> = (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 1 : 2 ? true : false;
 type Is<T extends true> = T;
@@ -102,6 +102,13 @@ const skips = new Flow<{ gift: boolean }>({ slug: 'skips' })
     // @ts-expect-error it may have been skipped
     return input.unmet.length;
   });
+
+// What is only known at run time may be any of the three.
+declare const resort: Resort;
+const unknownResort = new Flow({ slug: 'unknown_resort' })
+  .step({ slug: 'a', whenExhausted: resort }, () => 1)
+  .step({ slug: 'b', dependsOn: ['a'] }, () => 2);
+type _unknownResort = Is<Equal<FlowOutput<typeof unknownResort>, { b?: number } | null>>;
 
 // A map over a dep that was skipped goes over nothing.
 const mapOverSkipped = new Flow({ slug: 'map_over_skipped' })

@@ -1,0 +1,687 @@
+"""A worker at work: claims tasks, has their handlers do them, and hands the results back.
+
+One coroutine, `_exchange_all`, speaks to the server about tasks. Each of its calls hands over all results that are
+there and takes new tasks in the same transaction; while it is under way handlers go on, and what they return goes with
+the next call. So a busy worker makes one round trip for each batch, and an idle one sends a result at once.
+
+Nothing that a handler returned is dropped before the server has answered: when the connection breaks, the same results
+are sent again, and a result that had arrived is then refused, which is right.
+
+A run may be locked for long, by a transaction that somebody forgot to commit. Its results are then handed over by a
+coroutine of their own that has the patience, and those of other runs go on.
+
+Beside it are: the alarm, which has an idle worker look once per poll interval; the listener, which wakes it when
+somebody made tasks ready; and the keeper of leases, which extends those of tasks that take long, on a connection of its
+own, so that nothing can hold it up.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging
+import random
+import threading
+import time
+from collections import deque
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, LiteralString
+
+import psycopg
+
+from .errors import NonRetryable, RetryAfter, refusals
+from .handler import Handler
+from .link import Link, is_locked, is_refusal, is_setup
+from .task import RELEASE, SETTLED, Result, Task, abandoned, claimed, completed, failed, rejected, without_ours
+from .threads import Threads
+
+_log = logging.getLogger("pgflow")
+
+_CLAIM: LiteralString = """
+SELECT run_id::text, flow_slug, step_slug, task_index, attempt, input::text, lease,
+       extract(epoch FROM lease_expires_at - clock_timestamp())::float8
+FROM pgflow.settle_and_claim(%s::jsonb, %s, %s, %s, %s)
+"""
+_SETTLE: LiteralString = "SELECT count(*) FROM pgflow.settle_step_tasks(%s::jsonb)"
+_EXTEND: LiteralString = "SELECT accepted FROM pgflow.extend_step_task(%s::uuid, %s, %s, %s, %s)"
+_LOCK: LiteralString = "SELECT pg_advisory_lock_shared(pgflow_locks.queue_key(%s))"
+_UNLOCK: LiteralString = "SELECT pg_advisory_unlock_shared(pgflow_locks.queue_key(%s))"
+
+# A call takes at most so many results, and bytes of them, where one alone is no larger.
+_MOST_RESULTS, _MOST_BYTES = 1_000, 16_000_000
+# Seconds. A result waits so long for others, if handlers are running that may return some.
+_LINGER = 0.002
+# Tasks are claimed ahead as far as they will begin within this time, and given back when they have waited longer than
+# the second one: somebody else may be free.
+_LOOKAHEAD, _STALE = 0.05, 1.0
+# How fast what is known of the length of tasks follows the last ones.
+_FORGETTING = 0.1
+# The keeper of leases looks this often. The shortest lease is a second.
+_KEEPING = 0.2
+# An idle worker takes its lock only after this: while it is held, everybody's commits notify.
+_SETTLED_DOWN = 0.01
+# Somebody who holds a run longer than this has forgotten it.
+_LOCK_PATIENCE = 2.0
+_FIRST_DELAY, _LAST_DELAY = 0.1, 5.0
+_LAST_REST = 10.0
+# After the end of the time to shut down, to tell the server of it, and for coroutines to heed being cancelled.
+LAST_WORDS, HEED = 10.0, 1.0
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What `Worker` was told, checked."""
+
+    worker_id: str
+    conninfo: str
+    handlers: Mapping[tuple[str, str], Handler]
+    """By flow and step."""
+    queues: Sequence[str]
+    concurrency: int
+    batch_size: int
+    poll_interval: float
+    listens: bool
+    lease_seconds: int | None
+    shutdown_timeout: float
+
+
+class Shift:
+    """A worker at work, from the first claim to the last result."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self.loop = asyncio.get_running_loop()
+        self._threads = Threads(settings.concurrency, settings.worker_id)
+        prepares = settings.listens
+        # A pooler in transaction mode would keep the setting for others.
+        self._link = Link(settings.conninfo, prepares=prepares, lock_timeout=_LOCK_PATIENCE if prepares else None)
+        self._patient_link = Link(settings.conninfo, prepares=prepares)
+        self._lease_link = Link(settings.conninfo, prepares=prepares)
+        self._ear = Link(settings.conninfo, prepares=prepares)
+
+        # What is held: running, or claimed ahead and waiting for its turn. In `_results` is what waits to be settled.
+        self._running: set[Task] = set()
+        self._backlog: deque[Task] = deque()
+        self._held: set[Task] = set()
+        self._results: deque[Result] = deque()
+        # Results of runs that somebody has locked, by run.
+        self._locked: dict[str, list[Result]] = {}
+        self._is_locked = asyncio.Event()
+        # Seconds that a handler takes, as of late.
+        self._pace: float | None = None
+
+        # Queues that may have tasks for us, the next one first, and until when one is left alone.
+        self._hungry: deque[str] = deque(settings.queues)
+        self._rests: dict[str, float] = {}
+        self._rest_spans: dict[str, float] = {}
+        self._rest_timers: dict[str, asyncio.TimerHandle] = {}
+
+        self._wake = asyncio.Event()
+        self._is_done = asyncio.Event()
+        self._is_idle = asyncio.Event()
+        self._idle_since = 0.0
+        self._holds = asyncio.Event()
+
+        # Verdicts of threads, on their way into the loop.
+        self._arrivals: deque[tuple[Task, Any]] = deque()
+        self._arriving = threading.Lock()
+        self._is_announced = False
+
+        self._has_claimed = False
+        self._is_stopping = False
+        self._is_aborting = False
+        self._main: asyncio.Task[None] | None = None
+        self._timers: list[asyncio.TimerHandle] = []
+
+    # The life of it.
+
+    async def work(self) -> None:
+        settings = self._settings
+        _log.info("%s: serving %s", settings.worker_id, ", ".join(settings.queues))
+        self._main = self.loop.create_task(self._exchange_all())
+        aides: list[asyncio.Task[None]] = [
+            self.loop.create_task(aide)
+            for aide in (
+                self._raise_alarms(),
+                self._keep_leases(),
+                self._settle_patiently(),
+                *([self._listen()] if settings.listens else []),
+            )
+        ]
+        try:
+            await asyncio.wait([self._main, *aides], return_when=asyncio.FIRST_COMPLETED)
+            # The aides never end by themselves: one that did has a fault, and the worker cannot go on without it.
+            for aide in aides:
+                if aide.done():
+                    self.stop(0)
+                    await asyncio.wait([self._main], timeout=LAST_WORDS)
+                    aide.result()
+            if not self._main.cancelled():
+                self._main.result()
+        except asyncio.CancelledError:
+            self.stop(0)
+            await asyncio.wait([self._main], timeout=HEED + LAST_WORDS)
+            raise
+        finally:
+            self._end_handlers()
+            for timer in (*self._timers, *self._rest_timers.values()):
+                timer.cancel()
+            for task in (self._main, *aides):
+                task.cancel()
+            await asyncio.gather(self._main, *aides, return_exceptions=True)
+            for link in (self._link, self._patient_link, self._lease_link, self._ear):
+                await link.close()
+            self._threads.close()
+            left = len(self._results) + sum(map(len, self._locked.values()))
+            if left:
+                _log.error("%s: %d results could not be handed over", settings.worker_id, left)
+            _log.info("%s: has ended", settings.worker_id)
+
+    def stop(self, timeout: float) -> None:
+        """Claims nothing more, gives back what has not begun, and lets what runs go on for so many seconds."""
+        self._is_stopping = True
+        while self._backlog:
+            self._give_back(self._backlog.popleft())
+        self._is_idle.clear()
+        self._wake.set()
+        if timeout <= 0:
+            self._abort()
+        else:
+            self._timers.append(self.loop.call_later(timeout, self._abort))
+
+    def _abort(self) -> None:
+        """Time is over: ends what can be ended, and gives back the rest."""
+        if self._is_aborting:
+            return
+        self._is_aborting = True
+        for task in list(self._running):
+            task.context.cancelled.set()
+            if task.coroutine is not None:
+                task.coroutine.cancel()
+            else:
+                self._give_back(task)
+        self._timers.append(self.loop.call_later(HEED, self._give_back_all))
+        self._timers.append(self.loop.call_later(LAST_WORDS, self._give_up))
+        self._wake.set()
+
+    def _give_back_all(self) -> None:
+        for task in list(self._held):
+            self._give_back(task)
+        self._wake.set()
+
+    def _give_up(self) -> None:
+        if self._main is not None:
+            self._main.cancel()
+
+    def _end_handlers(self) -> None:
+        for task in list(self._running):
+            task.context.cancelled.set()
+            task.is_lost = True
+            if task.coroutine is not None:
+                task.coroutine.cancel()
+
+    # Speaking to the server.
+
+    async def _exchange_all(self) -> None:
+        """Hands over results and takes tasks, until it is told to stop and nothing is held any more."""
+        delays = _Delays("settling and claiming")
+        while await self._reason():
+            await self._gather()
+            results = self._take_results()
+            try:
+                await self._exchange(results)
+                delays.end()
+            except psycopg.Error as error:
+                if not self._has_claimed and not results and (is_refusal(error) or is_setup(error)):
+                    # Something is wrong with how the worker was set up, and waiting does not mend it.
+                    with refusals():
+                        raise
+                self._results.extendleft(reversed(results))
+                await delays.wait(error)
+            except asyncio.CancelledError:
+                self._results.extendleft(reversed(results))
+                raise
+
+    async def _reason(self) -> bool:
+        """Waits for a reason to call. False when there will be none."""
+        while True:
+            self._wake.clear()
+            if self._results or self._next_claim()[1] > 0:
+                self._is_idle.clear()
+                return True
+            if self._is_stopping and not self._locked and all(task.is_lost for task in self._held):
+                return False
+            if self._hungry or self._is_stopping or self._room() <= 0:
+                self._is_idle.clear()
+            elif not self._is_idle.is_set():
+                self._idle_since = time.monotonic()
+                self._is_idle.set()
+            await self._wake.wait()
+
+    async def _gather(self) -> None:
+        """Gives running handlers a moment, so that results go together, if there is one to be handed over."""
+        if not self._results or not self._held or len(self._results) >= _MOST_RESULTS or self._is_aborting:
+            return
+        self._is_done.clear()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_LINGER):
+                await self._is_done.wait()
+
+    def _take_results(self) -> list[Result]:
+        taken: list[Result] = []
+        size = 0
+        while self._results and len(taken) < _MOST_RESULTS:
+            result = self._results[0]
+            if result.task.run_id in self._locked:
+                self._locked[result.task.run_id].append(result)
+                self._results.popleft()
+                continue
+            size += len(result.verdict)
+            if taken and size > _MOST_BYTES:
+                break
+            taken.append(self._results.popleft())
+        return taken
+
+    def _room(self) -> int:
+        """How many tasks more may be held: a free hand for each, and more if they are short."""
+        settings = self._settings
+        ahead = 0
+        if self._pace is not None:
+            ahead = min(settings.batch_size, int(settings.concurrency * _LOOKAHEAD / max(self._pace, 1e-6)))
+        return settings.concurrency + ahead - len(self._held)
+
+    def _next_claim(self) -> tuple[str, int]:
+        """The queue to claim from and how many tasks, 0 if none."""
+        if not self._is_stopping and self._hungry:
+            room = min(self._room(), self._settings.batch_size)
+            if room > 0:
+                now = time.monotonic()
+                for queue in self._hungry:
+                    if self._rests.get(queue, 0.0) <= now:
+                        return queue, room
+        return "", 0
+
+    def _look_again(self, queues: Iterable[str]) -> None:
+        """There may be tasks in these queues."""
+        for queue in queues:
+            if queue not in self._hungry and queue in self._settings.queues:
+                self._hungry.append(queue)
+        self._wake.set()
+
+    def _rest(self, queue: str, span: float) -> None:
+        """Leaves a queue alone for so many seconds."""
+        self._rests[queue] = time.monotonic() + span
+        if queue in self._rest_timers:
+            self._rest_timers[queue].cancel()
+        self._rest_timers[queue] = self.loop.call_later(span, self._look_again, [queue])
+
+    async def _exchange(self, results: list[Result]) -> None:
+        """One call, if all goes well. What remains in `results` after an error has not been settled."""
+        settings = self._settings
+        if results:
+            # Whatever depends on these may be ready then, in any queue.
+            self._look_again(settings.queues)
+        queue, room = self._next_claim()
+        if room == 0:
+            if results:
+                await self._settle(results)
+            return
+        # What becomes ready from here on puts it back.
+        self._hungry.remove(queue)
+        called_at = time.monotonic()
+        parameters = (_array(results), queue, room, settings.lease_seconds, settings.worker_id)
+        try:
+            rows = await self._link.rows(_CLAIM, parameters)
+        except psycopg.Error as error:
+            self._look_again([queue])
+            if results and is_refusal(error):
+                await self._settle_one_by_one(results)
+            elif results and is_locked(error):
+                await self._settle_run_by_run(results)
+            elif self._has_claimed and is_refusal(error):
+                _log.error("%s: may not claim from queue %s: %s", settings.worker_id, queue, error)
+                self._rest(queue, _LAST_REST)
+            else:
+                raise
+            return
+        self._has_claimed = True
+        if len(rows) == room:
+            self._look_again([queue])
+        self._take(rows, queue, called_at)
+
+    async def _settle(self, results: list[Result]) -> None:
+        try:
+            await self._link.rows(_SETTLE, (_array(results),))
+        except psycopg.Error as error:
+            if is_locked(error):
+                await self._settle_run_by_run(results)
+            elif is_refusal(error):
+                await self._settle_one_by_one(results)
+            else:
+                raise
+
+    async def _settle_run_by_run(self, results: list[Result]) -> None:
+        """Somebody has locked one of their runs: settles the others, and leaves those to the patient one."""
+        runs: dict[str, list[Result]] = {}
+        for result in results:
+            runs.setdefault(result.task.run_id, []).append(result)
+        for run_id, group in runs.items():
+            is_free = len(runs) > 1
+            try:
+                if is_free:
+                    await self._link.rows(_SETTLE, (_array(group),))
+            except psycopg.Error as error:
+                if is_refusal(error):
+                    await self._settle_one_by_one(list(group))
+                elif is_locked(error):
+                    is_free = False
+                else:
+                    raise
+            if not is_free:
+                _log.warning("%s: run %s is locked by somebody: its results wait", self._settings.worker_id, run_id)
+                self._locked.setdefault(run_id, []).extend(group)
+                self._is_locked.set()
+            for result in group:
+                results.remove(result)
+
+    async def _settle_patiently(self) -> None:
+        """Hands over the results of runs that are locked, however long that takes."""
+        delays = _Delays("settling")
+        while True:
+            await self._is_locked.wait()
+            run_id, waiting = next(iter(self._locked.items()))
+            group = waiting[:_MOST_RESULTS]
+            try:
+                await self._patient_link.rows(_SETTLE, (_array(group),))
+                delays.end()
+            except psycopg.Error as error:
+                if not is_refusal(error):
+                    await delays.wait(error)
+                    continue
+                # Nothing is locked any more, or the server would not have looked at them.
+                self._results.extend(waiting)
+                group = list(waiting)
+            del waiting[: len(group)]
+            if not waiting:
+                del self._locked[run_id]
+            if not self._locked:
+                self._is_locked.clear()
+            self._look_again(self._settings.queues)
+
+    async def _settle_one_by_one(self, results: list[Result]) -> None:
+        """The server refused the whole call because of one of them: finds it, and settles the others.
+
+        An output that cannot be stored is a failed attempt.
+        """
+        while results:
+            result = results[0]
+            try:
+                await self._link.rows(_SETTLE, (_array([result]),))
+            except psycopg.Error as error:
+                if not is_refusal(error):
+                    raise
+                if result.verdict.startswith('"output"') and error.sqlstate != "42501":
+                    _log.warning("%s: its output was refused: %s", result.task.name, error)
+                    results[0] = result.task.result(rejected(f"the output cannot be stored: {error}"))
+                    continue
+                _log.error("%s: its result was refused: %s", result.task.name, error)
+            results.pop(0)
+
+    # What is claimed, and what becomes of it.
+
+    def _take(self, rows: list[tuple[Any, ...]], queue: str, called_at: float) -> None:
+        unknown: set[str] = set()
+        for row in rows:
+            handler = self._settings.handlers.get((row[1], row[2]))
+            if handler is None:
+                # Of a version that this program does not know. Somebody who does will take it.
+                unknown.add(f"{row[1]}.{row[2]}")
+                stranger = claimed(row, _NOBODY, self._settings.worker_id, called_at)
+                self._results.append(stranger.result(RELEASE))
+                continue
+            task = claimed(row, handler, self._settings.worker_id, called_at)
+            self._held.add(task)
+            if self._is_stopping:
+                self._give_back(task)
+            else:
+                self._backlog.append(task)
+        if unknown:
+            span = self._rest_spans[queue] = min(self._rest_spans.get(queue, 0.5) * 2, _LAST_REST)
+            self._rest(queue, span)
+            _log.error(
+                "%s: no function for %s: given back, and nothing more is claimed from queue %s for %g s",
+                self._settings.worker_id,
+                ", ".join(sorted(unknown)),
+                queue,
+                span,
+            )
+        elif rows:
+            self._rest_spans.pop(queue, None)
+        if self._held:
+            self._holds.set()
+        self._start_tasks()
+
+    def _start_tasks(self) -> None:
+        while self._backlog and len(self._running) < self._settings.concurrency:
+            task = self._backlog.popleft()
+            task.started_at = time.monotonic()
+            self._running.add(task)
+            if task.handler.is_async:
+                task.coroutine = self.loop.create_task(self._await(task, None))
+            else:
+                self._threads.submit(lambda task=task: self._work_in_thread(task))  # type: ignore[misc]
+
+    def _work_in_thread(self, task: Task) -> None:
+        verdict: Any
+        try:
+            output = task.call()
+            verdict = output if inspect.isawaitable(output) else completed(output, task.context)
+        except BaseException as error:  # whatever a handler raises, it is the attempt that ends
+            verdict = self._failed(task, error)
+        with self._arriving:
+            self._arrivals.append((task, verdict))
+            if self._is_announced:
+                return
+            self._is_announced = True
+        # The loop may have ended without us; then the task was given back.
+        with suppress(RuntimeError):
+            self.loop.call_soon_threadsafe(self._arrive)
+
+    def _arrive(self) -> None:
+        with self._arriving:
+            self._is_announced = False
+            arrivals, self._arrivals = self._arrivals, deque()
+        for task, verdict in arrivals:
+            if isinstance(verdict, str):
+                self._finish(task, verdict)
+            elif task in self._held:
+                task.coroutine = self.loop.create_task(self._await(task, verdict))
+            else:
+                self._finish(task, RELEASE)
+
+    async def _await(self, task: Task, awaitable: Any) -> None:
+        try:
+            verdict = completed(await (task.call() if awaitable is None else awaitable), task.context)
+        except GeneratorExit:
+            raise
+        except BaseException as error:
+            verdict = self._failed(task, error)
+        self._finish(task, verdict)
+
+    def _failed(self, task: Task, error: BaseException) -> str:
+        if abandoned(error, task):
+            return RELEASE
+        verdict = failed(error)
+        if isinstance(error, NonRetryable):
+            _log.warning("%s failed for good: %s", task.name, error)
+        elif isinstance(error, RetryAfter):
+            _log.warning("%s failed, to be tried again after %d s: %s", task.name, error.seconds, error)
+        elif not task.is_lost:
+            _log.warning("%s failed", task.name, exc_info=without_ours(error))
+        return verdict
+
+    def _finish(self, task: Task, verdict: str) -> None:
+        now = time.monotonic()
+        took = now - task.started_at
+        self._pace = took if self._pace is None else self._pace + _FORGETTING * (took - self._pace)
+        self._running.discard(task)
+        if task in self._held:
+            self._held.discard(task)
+            if verdict == SETTLED:
+                # What depends on it may be ready.
+                self._look_again(self._settings.queues)
+            elif not task.is_lost:
+                self._results.append(task.result(verdict))
+        if not self._is_stopping:
+            self._start_tasks()
+        if not self._held:
+            self._is_done.set()
+        self._wake.set()
+
+    def _give_back(self, task: Task) -> None:
+        """Hands a task back that is held; what its handler may still return does not count."""
+        self._held.discard(task)
+        if not task.is_lost:
+            task.is_given_back = True
+            self._results.append(task.result(RELEASE))
+        self._wake.set()
+
+    def _lose(self, task: Task) -> None:
+        """The server says that the task is not ours any more."""
+        if task not in self._held:
+            return
+        _log.warning("%s was lost: its lease is another's, or its run has ended", task.name)
+        task.is_lost = True
+        task.context.cancelled.set()
+        if task in self._running:
+            if task.coroutine is not None:
+                task.coroutine.cancel()
+        else:
+            self._backlog.remove(task)
+            self._held.discard(task)
+
+    # The aides.
+
+    async def _raise_alarms(self) -> None:
+        """Has every queue looked at once per poll interval, more or less, so that workers do not come all at once."""
+        while True:
+            await asyncio.sleep(self._settings.poll_interval * random.uniform(0.9, 1.1))
+            self._look_again(self._settings.queues)
+
+    async def _listen(self) -> None:
+        """Wakes the worker when somebody makes tasks ready while it has nothing to do.
+
+        To wait is to hold the lock of the queue in share mode; only then is anybody notified.
+        """
+        settings = self._settings
+        delays = _Delays("listening")
+        while True:
+            try:
+                ear = await self._ear.open()
+                await ear.execute("LISTEN pgflow_tasks")
+                while True:
+                    await self._is_idle.wait()
+                    await asyncio.sleep(_SETTLED_DOWN)
+                    if not self._has_settled_down():
+                        continue
+                    for queue in settings.queues:
+                        await ear.execute(_LOCK, (queue,))
+                    delays.end()
+                    # What became ready before the lock was ours has notified nobody.
+                    self._look_again(settings.queues)
+                    while True:
+                        hints = [hint.payload async for hint in ear.notifies(timeout=60, stop_after=1)]
+                        is_busy = not self._has_settled_down()
+                        self._look_again(hints)
+                        if hints and is_busy:
+                            break
+                    for queue in settings.queues:
+                        await ear.execute(_UNLOCK, (queue,))
+            except psycopg.Error as error:
+                await self._ear.close()
+                await delays.wait(error)
+
+    def _has_settled_down(self) -> bool:
+        return self._is_idle.is_set() and time.monotonic() - self._idle_since > _SETTLED_DOWN * 0.9
+
+    async def _keep_leases(self) -> None:
+        """Extends the leases of what runs, and gives back what has waited too long for its turn."""
+        delays = _Delays("extending leases")
+        while True:
+            await self._holds.wait()
+            await asyncio.sleep(_KEEPING)
+            if not self._held:
+                self._holds.clear()
+                continue
+            now = time.monotonic()
+            self._give_back_stale(now)
+            due = sorted((task for task in self._held if task.extend_at <= now), key=lambda task: task.extend_at)
+            try:
+                for task in due:
+                    if task in self._held and not task.is_lost and not task.context.is_settled:
+                        await self._extend(task)
+                delays.end()
+            except psycopg.Error as error:
+                await delays.wait(error)
+
+    def _give_back_stale(self, now: float) -> None:
+        if self._backlog and now - self._backlog[0].claimed_at > _STALE:
+            # Those that run take longer than was thought when these were claimed.
+            self._pace = max(self._pace or 0.0, _STALE)
+            while self._backlog and now - self._backlog[0].claimed_at > _STALE:
+                self._give_back(self._backlog.popleft())
+
+    async def _extend(self, task: Task) -> None:
+        # In calls of their own: several in one transaction would hold rows that a settlement may want in another order.
+        called_at = time.monotonic()
+        try:
+            rows = await self._lease_link.rows(
+                _EXTEND,
+                (task.run_id, task.step_slug, task.task_index, task.lease, self._settings.lease_seconds),
+            )
+            is_mine = bool(rows[0][0])
+        except psycopg.Error as error:
+            if not is_refusal(error):
+                raise
+            _log.warning("%s: its lease is not extended: %s", task.name, error)
+            is_mine = False
+        if is_mine:
+            task.extend_at = called_at + task.lease_span / 2
+        else:
+            self._lose(task)
+
+
+class _Delays:
+    """Waiting between attempts at something that the database does not do at the moment."""
+
+    def __init__(self, what: str) -> None:
+        self._what = what
+        self._delay = 0.0
+
+    async def wait(self, error: psycopg.Error) -> None:
+        if self._delay == 0.0:
+            message = str(error).strip()
+            if error.sqlstate in ("26000", "42P05"):
+                message += " (behind a connection pooler in transaction mode say listen=False)"
+            _log.warning("%s does not work, and is tried again until it does: %s", self._what, message)
+        self._delay = min(max(self._delay * 2, _FIRST_DELAY), _LAST_DELAY)
+        await asyncio.sleep(self._delay * random.uniform(0.8, 1.2))
+
+    def end(self) -> None:
+        """It works."""
+        if self._delay > 0.0:
+            _log.warning("%s works again", self._what)
+        self._delay = 0.0
+
+
+def _nobody() -> None:
+    """The handler of tasks that have none."""
+
+
+_NOBODY = Handler(_nobody, False, (), (), (), frozenset(), None, False)
+
+
+def _array(results: list[Result]) -> str:
+    return "[" + ",".join([result.text for result in results]) + "]"

@@ -1,0 +1,642 @@
+"""What becomes of tasks in the hands of a worker."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+from uuid import UUID
+
+import psycopg
+import pytest
+from servers import Database, eventually
+
+from pgflow import (
+    Client,
+    Context,
+    DefinitionError,
+    Flow,
+    NonRetryable,
+    NotAllowed,
+    RetryAfter,
+    RunFailed,
+    TaskCancelled,
+    Worker,
+)
+from pgflow.link import Link
+
+ATTEMPTS = """
+SELECT attempt, status, error_message FROM pgflow.step_tasks WHERE run_id = %s ORDER BY step_slug, task_index, attempt
+"""
+
+
+def attempts(database: Database, run_id: UUID) -> list[tuple[int, str, str | None]]:
+    return database.rows(ATTEMPTS, run_id)
+
+
+def test_handlers_get_what_they_name(client: Client, database: Database) -> None:
+    flow = Flow("f")
+    seen: list[Context] = []
+
+    @flow.step
+    async def split(run: Any, ctx: Context) -> list[str]:
+        seen.append(ctx)
+        return list(run)
+
+    @flow.map(over="split")
+    async def upper(letter: str, index: int) -> list[Any]:
+        return [index, letter.upper()]
+
+    @flow.map(over="upper", depends_on=["split"])
+    def echo(pair: list[Any], *, attempt: Context) -> list[Any]:
+        return [*pair, attempt.task_index, attempt.idempotency_key.endswith(f"/echo/{attempt.task_index}")]
+
+    @flow.step(required_input_pattern={"split": ["never"]})
+    def skipped(split: Any) -> int:
+        return 1
+
+    @flow.step(depends_on=["skipped"])
+    def join(run: str, split: list[str], echo: Any, skipped: Any, /) -> Any:
+        return [run, split, echo, skipped]
+
+    @flow.step
+    def with_default(skipped: str = "was skipped") -> str:
+        return skipped
+
+    @flow.step(depends_on=["skipped", "join"])
+    def rest(split: Any, **others: Any) -> list[str]:
+        return sorted(others)
+
+    client.define(flow)
+    run = client.run(flow, "ab")
+    with Worker(database.conninfo, [flow]) as worker:
+        output = run.wait(timeout=10)
+    assert output == {
+        "with_default": "was skipped",
+        "rest": ["join", "run"],
+    }
+    assert run.state().steps["join"].output == ["ab", ["a", "b"], [[0, "A", 0, True], [1, "B", 1, True]], None]
+    [ctx] = seen
+    assert (ctx.run_id, ctx.flow_slug, ctx.step_slug, ctx.task_index, ctx.attempt) == (run.run_id, "f", "split", 0, 1)
+    assert ctx.worker_id == worker.worker_id
+    assert ctx.idempotency_key == f"{run.run_id}/split/0"
+    assert not ctx.cancelled.is_set()
+
+
+def test_blocking_handlers_run_side_by_side_and_beside_coroutines(client: Client, database: Database) -> None:
+    flow = Flow("f")
+    met = threading.Barrier(4, timeout=10)
+    beats = 0
+
+    @flow.map(over="run")
+    def blocks(item: int) -> int:
+        # Passed only if four of them are here at once.
+        return met.wait() * 0 + item
+
+    @flow.step(queue="beats")
+    async def beat() -> None:
+        nonlocal beats
+        while met.n_waiting or beats < 5:
+            await asyncio.sleep(0.01)
+            beats += 1
+
+    client.define(flow)
+    with Worker(database.conninfo, [flow], concurrency=5):
+        assert client.run(flow, [1, 2, 3, 4]).wait(timeout=15) == {"blocks": [1, 2, 3, 4], "beat": None}
+    assert beats >= 5
+
+
+def test_a_coroutine_may_come_from_an_ordinary_function(client: Client, database: Database) -> None:
+    flow = Flow("f")
+
+    async def later(value: int) -> int:
+        await asyncio.sleep(0.01)
+        return value
+
+    @flow.step
+    def sooner(run: int) -> Any:
+        return later(run + 1)
+
+    client.define(flow)
+    with Worker(database.conninfo, [flow]):
+        assert client.run(flow, 1).wait(timeout=10) == {"sooner": 2}
+
+
+def test_an_error_is_a_failed_attempt_and_says_where(client: Client, database: Database) -> None:
+    flow = Flow("f", max_attempts=3, base_delay=0)
+
+    def fails() -> None:
+        raise KeyError("no such thing")
+
+    @flow.step
+    def sync(run: Any, ctx: Context) -> int:
+        if ctx.attempt < 3:
+            fails()
+        return ctx.attempt
+
+    @flow.step
+    async def coroutine(sync: int, ctx: Context) -> int:
+        if ctx.attempt < 2:
+            raise SystemExit("leave me alone")
+        if ctx.attempt < 3:
+            raise asyncio.CancelledError
+        return sync + ctx.attempt
+
+    client.define(flow)
+    run = client.run(flow)
+    with Worker(database.conninfo, [flow], poll_interval=0.1):
+        assert run.wait(timeout=10) == {"coroutine": 6}
+    rows = attempts(database, run.run_id)
+    assert [(attempt, status) for attempt, status, _ in rows] == [(1, "failed"), (2, "failed"), (3, "completed")] * 2
+    messages = [message or "" for _, _, message in rows]
+    assert messages[0].startswith("SystemExit: leave me alone\n  at coroutine (")
+    assert messages[1].startswith("CancelledError\n")
+    lines = messages[3].splitlines()
+    assert lines[0] == "KeyError: 'no such thing'"
+    assert "at sync (" in lines[1] and "at fails (" in lines[2] and 'raise KeyError("no such thing")' in lines[2]
+
+
+def test_errors_say_whether_and_when_to_try_again(client: Client, database: Database) -> None:
+    flow = Flow("f", max_attempts=5, base_delay=1000)
+
+    @flow.step
+    def soon(run: Any, ctx: Context) -> int:
+        if ctx.attempt == 1:
+            raise RetryAfter(0.5, "busy")
+        return ctx.attempt
+
+    @flow.step
+    async def never(soon: int) -> None:
+        raise NonRetryable("the order is gone")
+
+    client.define(flow)
+    run = client.run(flow)
+    with Worker(database.conninfo, [flow], poll_interval=0.1), pytest.raises(RunFailed) as failed:
+        run.wait(timeout=10)
+    assert (failed.value.step_slug, failed.value.message) == ("never", "the order is gone")
+    assert attempts(database, run.run_id) == [
+        (1, "failed", "the order is gone"),
+        (1, "failed", "busy"),
+        (2, "completed", None),
+    ]
+    waited = database.value(
+        "SELECT extract(epoch FROM b.started_at - a.finished_at)::float8 FROM pgflow.step_tasks a "
+        "JOIN pgflow.step_tasks b USING (run_id, step_slug) "
+        "WHERE a.step_slug = 'soon' AND a.attempt = 1 AND b.attempt = 2"
+    )
+    assert 0.9 <= waited < 8
+
+
+def _circle() -> Any:
+    circle: list[Any] = []
+    circle.append(circle)
+    return circle
+
+
+BAD: dict[str, Callable[[], Any]] = {
+    "a_set": lambda: {1},
+    "nan": lambda: float("nan"),
+    "nul": lambda: "a\0b",
+    "surrogate": lambda: "\ud800",
+    "a_circle": _circle,
+    "bytes": lambda: b"x",
+    "tuple_keys": lambda: {(1, 2): 3},
+    # What only the server refuses.
+    "a_number": lambda: 10**140_000,
+}
+
+
+@pytest.fixture
+def long_numbers() -> Iterator[None]:
+    """Lets Python write numbers that PostgreSQL's numeric cannot hold."""
+    most = sys.get_int_max_str_digits()
+    sys.set_int_max_str_digits(0)
+    yield
+    sys.set_int_max_str_digits(most)
+
+
+@pytest.mark.usefixtures("long_numbers")
+def test_an_output_that_is_no_json_is_a_failed_attempt(client: Client, database: Database) -> None:
+    flow = Flow("f", max_attempts=2, base_delay=0)
+
+    @flow.map(over="run", when_exhausted="skip")
+    def bad(name: str, ctx: Context) -> Any:
+        return BAD[name]() if ctx.attempt == 1 else name
+
+    @flow.map(over="run", queue="neighbours")
+    async def good(name: str) -> str:
+        return name
+
+    client.define(flow)
+    run = client.run(flow, list(BAD))
+    with Worker(database.conninfo, [flow], poll_interval=0.1):
+        assert run.wait(timeout=20) == {"bad": list(BAD), "good": list(BAD)}
+    messages = [message or "" for _, status, message in attempts(database, run.run_id) if status == "failed"]
+    assert len(messages) == len(BAD)
+    assert sum(message.startswith("the output is not JSON: ") for message in messages) == len(BAD) - 1
+    assert sum(message.startswith("the output cannot be stored: ") for message in messages) == 1
+
+
+def test_falsy_outputs_stay_what_they_are(client: Client, database: Database) -> None:
+    flow = Flow("f")
+    values: list[Any] = [0, False, "", [], {}, None, 0.0, "\\u0000", "😀", 2**60, -1.5e-7]
+
+    @flow.map(over="run")
+    def each(index: int) -> Any:
+        return values[index]
+
+    client.define(flow)
+    with Worker(database.conninfo, [flow]):
+        output = client.run(flow, values).wait(timeout=10)["each"]
+    assert output == values
+    assert [type(value) for value in output] == [type(value) for value in values]
+
+
+def test_the_lease_of_a_long_handler_is_extended(client: Client, database: Database) -> None:
+    flow = Flow("f", timeout=1, max_attempts=1)
+
+    @flow.step
+    def thread(run: Any) -> str:
+        time.sleep(3)
+        return "slept"
+
+    @flow.step
+    async def coroutine(run: Any) -> str:
+        await asyncio.sleep(3)
+        return "slept"
+
+    client.define(flow)
+    run = client.run(flow)
+    with Worker(database.conninfo, [flow]), Worker(database.conninfo, [flow]):
+        assert run.wait(timeout=10) == {"thread": "slept", "coroutine": "slept"}
+    assert attempts(database, run.run_id) == [(1, "completed", None)] * 2
+
+
+def test_who_lost_its_task_is_told_so(client: Client, database: Database) -> None:
+    flow = Flow("f", timeout=1)
+    told: list[str] = []
+    begun = threading.Semaphore(0)
+
+    @flow.step
+    def thread(run: Any, ctx: Context) -> str:
+        begun.release()
+        assert ctx.cancelled.wait(10)
+        told.append("thread")
+        ctx.raise_if_cancelled()
+        return "not reached"
+
+    @flow.step
+    async def coroutine(run: Any) -> str:
+        begun.release()
+        try:
+            await asyncio.sleep(10)
+        except asyncio.CancelledError:
+            told.append("coroutine")
+            raise
+        return "not reached"
+
+    client.define(flow)
+    run = client.run(flow)
+    with Worker(database.conninfo, [flow], poll_interval=0.1):
+        for _ in range(2):
+            assert begun.acquire(timeout=10)
+        run.cancel("called off")
+        eventually(lambda: sorted(told) == ["coroutine", "thread"], "both were told", within=5)
+        # The hands are free again.
+        assert client.run(flow).cancel() == "cancelled"
+    assert [status for _, status, _ in attempts(database, run.run_id)] == ["cancelled"] * 2
+
+
+def test_the_result_of_who_lost_its_lease_does_not_count(client: Client, database: Database) -> None:
+    flow = Flow("f", timeout=1)
+    begun, go_on = threading.Event(), threading.Event()
+
+    @flow.step
+    def heedless(run: Any) -> str:
+        begun.set()
+        go_on.wait(10)
+        return "late"
+
+    client.define(flow)
+    run = client.run(flow)
+    # The worker does not look for tasks meanwhile.
+    with Worker(database.conninfo, [flow], concurrency=1), psycopg.connect(database.conninfo) as thief:
+        assert begun.wait(10)
+        thief.execute("UPDATE pgflow.live_tasks SET lease_expires_at = clock_timestamp() - interval '1 s'")
+        claim = "SELECT lease, attempt FROM pgflow.claim_step_tasks('f', lease_seconds => 60)"
+        [(lease, attempt)] = thief.execute(claim).fetchall()
+        thief.commit()
+        assert attempt == 2
+        time.sleep(1)
+        go_on.set()
+        time.sleep(0.5)
+        assert run.status() == "started"
+        database.rows("SELECT pgflow.complete_step_task(%s, 'heedless', '\"mine\"', lease => %s)", run.run_id, lease)
+        assert run.wait(timeout=5) == {"heedless": "mine"}
+
+
+def test_tasks_of_steps_it_does_not_know_are_given_back(
+    client: Client, database: Database, caplog: pytest.LogCaptureFixture
+) -> None:
+    old, new = Flow("f"), Flow("f")
+
+    @old.step
+    def known(run: Any) -> str:
+        return "known"
+
+    new.step(known)
+
+    @new.step
+    def added(run: Any) -> str:
+        return "added"
+
+    client.define(new)
+    run = client.run(new)
+    with Worker(database.conninfo, [old]):
+        eventually(lambda: run.state().steps["known"].status == "completed", "the known step")
+        eventually(lambda: "no function for f.added: given back" in caplog.text, "the message")
+        assert run.state().steps["added"].status == "started"
+        with Worker(database.conninfo, [new]):
+            assert run.wait(timeout=10) == {"known": "known", "added": "added"}
+    assert attempts(database, run.run_id) == [(1, "completed", None)] * 2
+
+
+def test_a_worker_serves_several_queues(client: Client, database: Database) -> None:
+    one, two = Flow("one"), Flow("two")
+
+    @one.step(queue="heavy")
+    def first(run: int) -> int:
+        return run
+
+    @one.step
+    async def second(first: int) -> int:
+        return first + 1
+
+    @two.map(over="run", queue="heavy")
+    def third(item: int) -> int:
+        return item
+
+    client.define(one)
+    client.define(two)
+    with Worker(database.conninfo, [one, two], concurrency=3) as worker:
+        assert sorted(worker.queues) == ["heavy", "one"]
+        runs = [client.run(one, n) for n in range(20)]
+        assert client.run(two, list(range(200))).wait(timeout=10) == {"third": list(range(200))}
+        assert [run.wait(timeout=10) for run in runs] == [{"second": n + 1} for n in range(20)]
+    with Worker(database.conninfo, [one, two], queues=["heavy"]):
+        run = client.run(one, 1)
+        eventually(lambda: run.state().steps["first"].status == "completed", "the heavy step")
+        time.sleep(0.2)
+        assert run.state().steps["second"].status == "started"
+
+
+def test_an_idle_worker_is_woken(client: Client, database: Database) -> None:
+    flow = Flow("f")
+
+    @flow.step
+    def first(run: Any) -> int:
+        return 1
+
+    @flow.step
+    async def second(first: int) -> int:
+        return first + 1
+
+    client.define(flow)
+    took = []
+    with Worker(database.conninfo, [flow], poll_interval=60):
+        for pause in (0.5, 0.02, 0.005, 0.3, 0.0, 0.05):
+            time.sleep(pause)
+            started = time.monotonic()
+            assert client.run(flow).wait(timeout=5) == {"second": 2}
+            took.append(time.monotonic() - started)
+    # Both steps, the notification and the look of wait(): far from a poll interval.
+    assert max(took) < 5.0, took
+    assert sorted(took)[len(took) // 2] < 0.5, took
+
+
+def test_polling_alone_does(client: Client, database: Database) -> None:
+    flow = Flow("f")
+
+    @flow.step
+    def only(run: Any) -> int:
+        return 1
+
+    client.define(flow)
+    with Worker(database.conninfo, [flow], poll_interval=0.2, listen=False):
+        time.sleep(0.5)
+        assert client.run(flow).wait(timeout=2) == {"only": 1}
+        locks = database.value("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND mode = 'ShareLock'")
+        assert locks == 0
+        assert database.value("SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'LISTEN%%'") == 0
+
+
+def test_a_locked_run_does_not_hold_up_the_others(client: Client, database: Database) -> None:
+    flow = Flow("f")
+
+    @flow.map(over="run")
+    async def each(item: int) -> int:
+        return item
+
+    @flow.step
+    def last(each: list[int]) -> int:
+        return sum(each)
+
+    client.define(flow)
+    with psycopg.connect(database.conninfo) as holder:
+        locked = client.run(flow, list(range(50)))
+        holder.execute("SELECT pgflow_locks.lock_run(%s)", (locked.run_id,))
+        with Worker(database.conninfo, [flow]):
+            for _ in range(5):
+                assert client.run(flow, [1, 2]).wait(timeout=20) == {"last": 3}
+            assert locked.status() == "started"
+            holder.commit()
+            assert locked.wait(timeout=10) == {"last": sum(range(50))}
+    assert database.value("SELECT max(attempt) FROM pgflow.step_tasks") == 1
+
+
+def test_a_busy_worker_makes_one_round_trip_for_a_batch(
+    client: Client, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[str] = []
+    rows = Link.rows
+
+    async def counted(self: Link, statement: Any, parameters: Any) -> Any:
+        calls.append(statement)
+        return await rows(self, statement, parameters)
+
+    monkeypatch.setattr(Link, "rows", counted)
+    flow = Flow("f")
+
+    @flow.map(over="run")
+    async def each(item: int) -> int:
+        return item
+
+    client.define(flow)
+    run = client.run(flow, list(range(5000)))
+    with Worker(database.conninfo, [flow], concurrency=100):
+        assert run.wait(timeout=30) == {"each": list(range(5000))}
+    assert len(calls) < 5000 / 20, len(calls)
+
+
+def test_long_tasks_are_not_hoarded(client: Client, database: Database) -> None:
+    flow = Flow("f")
+
+    @flow.map(over="run")
+    def each(seconds: float) -> float:
+        time.sleep(seconds)
+        return seconds
+
+    client.define(flow)
+    # Many short ones, which are claimed ahead, and then long ones.
+    run = client.run(flow, [0.0] * 200 + [5.0] + [0.0] * 20)
+    with Worker(database.conninfo, [flow], concurrency=1, worker_id="first"):
+        eventually(
+            lambda: database.value(
+                "SELECT count(*) FROM pgflow.step_tasks WHERE task_index = 200 AND status = 'started'"
+            ),
+            "the long one has begun",
+        )
+        started = time.monotonic()
+        with Worker(database.conninfo, [flow], concurrency=1, worker_id="second"):
+            eventually(
+                lambda: database.value("SELECT count(*) = 220 FROM pgflow.step_tasks WHERE status = 'completed'"),
+                "the others are done by somebody else",
+            )
+            assert time.monotonic() - started < 4.5
+            run.wait(timeout=10)
+    assert {attempt for attempt, _, _ in attempts(database, run.run_id)} == {1}
+
+
+def test_a_worker_that_is_set_up_wrongly_says_so(client: Client, database: Database) -> None:
+    flow = Flow("f")
+
+    @flow.step
+    def only(run: Any) -> int:
+        return 1
+
+    database.rows("CREATE ROLE python_idler LOGIN")
+    database.rows("SELECT pgflow.grant_access('python_idler', 'worker')")
+    try:
+        with pytest.raises(NotAllowed, match='permission denied for queue "f"'):
+            Worker(database.conninfo.replace("user=postgres", "user=python_idler"), [flow]).run()
+    finally:
+        database.rows("DROP OWNED BY python_idler")
+        database.rows("DROP ROLE python_idler")
+    with pytest.raises((psycopg.errors.UndefinedFunction, psycopg.errors.InvalidSchemaName)):
+        Worker(database.server.conninfo("postgres"), [flow]).run()
+    for wrong in ({"concurrency": 0}, {"batch_size": 10_001}, {"poll_interval": 0}, {"lease_seconds": 0}):
+        with pytest.raises(ValueError):
+            Worker(database.conninfo, [flow], **wrong)  # type: ignore[arg-type]
+    with pytest.raises(DefinitionError, match="nothing for a worker to do"):
+        Worker(database.conninfo, [Flow("empty")])
+    with pytest.raises(DefinitionError, match="queues"):
+        Worker(database.conninfo, [flow], queues=["g"])
+    flow.declare("elsewhere")
+    with pytest.raises(DefinitionError, match="give it a queue of its own"):
+        Worker(database.conninfo, [flow])
+
+
+def test_a_worker_that_may_only_work_works(client: Client, database: Database) -> None:
+    flow = Flow("f", timeout=1)
+
+    @flow.step
+    def only(run: Any) -> int:
+        time.sleep(1.5)
+        return 1
+
+    client.define(flow)
+    database.rows("CREATE ROLE python_worker LOGIN")
+    try:
+        database.rows("SELECT pgflow.grant_access('python_worker', 'worker'), pgflow.grant_queue('f', 'python_worker')")
+        with Worker(database.conninfo.replace("user=postgres", "user=python_worker"), [flow], poll_interval=60):
+            time.sleep(0.3)
+            run = client.run(flow)
+            assert run.wait(timeout=10) == {"only": 1}
+        assert attempts(database, run.run_id) == [(1, "completed", None)]
+    finally:
+        database.rows("DROP OWNED BY python_worker")
+        database.rows("DROP ROLE python_worker")
+
+
+def test_a_handler_completes_in_its_own_transaction(client: Client, database: Database) -> None:
+    flow = Flow("f", max_attempts=3, base_delay=0)
+
+    @flow.map(over="run")
+    def pay(amount: int, ctx: Context) -> None:
+        with psycopg.connect(database.conninfo) as connection:
+            connection.execute("INSERT INTO payments VALUES (%s, %s)", (amount, ctx.attempt))
+            ctx.complete(connection, {"paid": amount})
+            if ctx.attempt == 1 and amount % 2:
+                raise ConnectionError("before the commit")
+
+    @flow.step
+    async def book(pay: list[Any], ctx: Context) -> str:
+        async with await psycopg.AsyncConnection.connect(database.conninfo) as connection:
+            await connection.execute("INSERT INTO payments VALUES (%s, %s)", (-sum(one["paid"] for one in pay), 0))
+            await ctx.complete_async(connection, "booked")
+        return "does not count"
+
+    @flow.step
+    def last(book: str) -> str:
+        return book
+
+    database.rows("CREATE TABLE payments (amount int, attempt int)")
+    client.define(flow)
+    with Worker(database.conninfo, [flow], poll_interval=60):
+        assert client.run(flow, list(range(10))).wait(timeout=10) == {"last": "booked"}
+    assert database.rows("SELECT amount, attempt FROM payments ORDER BY amount") == [
+        (-45, 0),
+        *((amount, amount % 2 + 1) for amount in range(10)),
+    ]
+
+
+def test_who_lost_its_task_cannot_complete_it(client: Client, database: Database) -> None:
+    flow = Flow("f")
+    raised: list[BaseException] = []
+
+    @flow.step
+    def pay(run: Any, ctx: Context) -> None:
+        client.handle(ctx.run_id).cancel()
+        try:
+            with psycopg.connect(database.conninfo) as connection:
+                connection.execute("INSERT INTO payments VALUES (1)")
+                ctx.complete(connection)
+        except BaseException as error:
+            raised.append(error)
+            raise
+
+    database.rows("CREATE TABLE payments (amount int)")
+    client.define(flow)
+    with Worker(database.conninfo, [flow]):
+        run = client.run(flow)
+        eventually(lambda: raised, "it was told")
+    assert isinstance(raised[0], TaskCancelled)
+    assert database.rows("SELECT * FROM payments") == []
+    assert run.status() == "cancelled"
+
+
+def test_being_cancelled_gives_everything_back(client: Client, database: Database) -> None:
+    flow = Flow("f")
+    begun = threading.Event()
+
+    @flow.map(over="run")
+    async def each(item: int) -> int:
+        begun.set()
+        await asyncio.sleep(100)
+        return item
+
+    client.define(flow)
+    run = client.run(flow, [1, 2, 3])
+
+    async def program() -> None:
+        working = asyncio.create_task(Worker(database.conninfo, [flow], concurrency=2).run_async())
+        await asyncio.to_thread(begun.wait, 10)
+        working.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await working
+
+    asyncio.run(program())
+    assert attempts(database, run.run_id) == [(1, "queued", None)] * 3
