@@ -24,11 +24,16 @@ const LONGEST_DELAY_MS = 15_000;
 /** A stream without a byte for so long is dead; pgflow-live sends comments more often. */
 const LONGEST_SILENCE_MS = 45_000;
 
+/** Where nobody serves events, nobody is asked again for so long. */
+const ABSENT_MS = 300_000;
+
 /** Server-sent events: `GET <url>/runs/<run_id>/events`. */
 export class LiveEvents implements Source {
   readonly #url: string;
   readonly #credentials: () => Promise<Record<string, string>>;
   readonly #fetch: typeof globalThis.fetch;
+  /** Until when it is taken that PostgREST is there, and no pgflow-live. */
+  #absentUntil = 0;
 
   constructor(url: string, credentials: () => Promise<Record<string, string>>, fetch: typeof globalThis.fetch) {
     this.#url = url.replace(/\/+$/, '');
@@ -45,6 +50,12 @@ export class LiveEvents implements Source {
   async #watch(runId: string, listener: Listener, stopped: AbortSignal): Promise<void> {
     let failures = 0;
     while (!stopped.aborted) {
+      const absent = this.#absentUntil - performance.now();
+      if (absent > 0) {
+        listener.lost();
+        await sleep(absent, stopped);
+        continue;
+      }
       const connection = new AbortController();
       const stop = (): void => connection.abort();
       stopped.addEventListener('abort', stop, { once: true });
@@ -63,8 +74,8 @@ export class LiveEvents implements Source {
         });
         const isStream = (response.headers.get('content-type') ?? '').startsWith('text/event-stream');
         if (!response.ok || !isStream || response.body === null) {
-          await response.body?.cancel().catch(() => {});
-          // There is no such door, or not for us. Reading the state will say why; a token may be better next time.
+          if (await isAbsent(response)) this.#absentUntil = performance.now() + ABSENT_MS;
+          // Not for us: reading the state will say why; a token may be better next time.
           failures = Math.max(failures, 4);
         } else {
           for await (const { event, data } of readEvents(response.body, live)) {
@@ -98,6 +109,18 @@ export class LiveEvents implements Source {
   }
 }
 
+/** Whether nobody serves events there, rather than no run. */
+async function isAbsent(response: Response): Promise<boolean> {
+  const text = await response.text();
+  if (response.ok) return true;
+  if (response.status !== 404 && response.status !== 405) return false;
+  try {
+    return (JSON.parse(text) as { code?: unknown }).code !== 'PT404';
+  } catch {
+    return true;
+  }
+}
+
 /** Waits, but not longer than until it is stopped. */
 export function sleep(ms: number, stopped: AbortSignal): Promise<void> {
   return new Promise((resolve) => {
@@ -123,38 +146,68 @@ interface Channel {
   subscribe(callback: (status: string, error?: Error) => void): unknown;
 }
 
+/** A channel, and who listens to it. */
+interface Joined {
+  readonly listeners: Set<Listener>;
+  channel: Channel | undefined;
+  isOpen: boolean;
+}
+
 /** A channel of Supabase Realtime: topic `pgflow:run:<run_id>`. */
 export class ChannelSource implements Source {
+  /** One for each client and kind of topic, since a topic can be joined once. */
+  static readonly #known = new WeakMap<ChannelClient, Map<boolean, ChannelSource>>();
+
+  static of(client: ChannelClient, isPrivate: boolean): ChannelSource {
+    const kinds = ChannelSource.#known.get(client) ?? new Map<boolean, ChannelSource>();
+    ChannelSource.#known.set(client, kinds);
+    const known = kinds.get(isPrivate) ?? new ChannelSource(client, isPrivate);
+    kinds.set(isPrivate, known);
+    return known;
+  }
+
   readonly #client: ChannelClient;
   readonly #isPrivate: boolean;
-  /** One channel for each run: a topic can be joined once. */
-  readonly #channels = new Map<string, { channel: Channel; listeners: Set<Listener>; isOpen: boolean }>();
+  readonly #channels = new Map<string, Joined>();
+  /** Channels that are being left. React watches, leaves and watches again; a topic cannot be joined meanwhile. */
+  readonly #leaving = new Map<string, Promise<unknown>>();
 
-  constructor(client: ChannelClient, isPrivate: boolean) {
+  private constructor(client: ChannelClient, isPrivate: boolean) {
     this.#client = client;
     this.#isPrivate = isPrivate;
   }
 
   watch(runId: string, listener: Listener): () => void {
-    const known = this.#channels.get(runId);
-    if (known === undefined) {
-      this.#join(runId, listener);
-    } else {
-      known.listeners.add(listener);
-      if (known.isOpen) queueMicrotask(() => known.listeners.has(listener) && listener.opened(undefined));
+    let joined = this.#channels.get(runId);
+    if (joined === undefined) {
+      joined = { listeners: new Set(), channel: undefined, isOpen: false };
+      this.#channels.set(runId, joined);
+      const leaving = this.#leaving.get(runId);
+      if (leaving === undefined) this.#join(runId, joined);
+      else void leaving.then(() => this.#join(runId, joined as Joined));
     }
+    const { listeners } = joined;
+    listeners.add(listener);
+    if (joined.isOpen) queueMicrotask(() => listeners.has(listener) && listener.opened(undefined));
     return () => {
-      const joined = this.#channels.get(runId);
-      if (joined === undefined || !joined.listeners.delete(listener) || joined.listeners.size > 0) return;
+      if (!listeners.delete(listener) || listeners.size > 0) return;
       this.#channels.delete(runId);
-      void this.#client.removeChannel(joined.channel as never);
+      const { channel } = joined;
+      if (channel === undefined) return;
+      const left: Promise<unknown> = Promise.resolve(this.#client.removeChannel(channel as never))
+        .catch(() => {})
+        .then(() => {
+          if (this.#leaving.get(runId) === left) this.#leaving.delete(runId);
+        });
+      this.#leaving.set(runId, left);
     };
   }
 
-  #join(runId: string, listener: Listener): void {
+  #join(runId: string, joined: Joined): void {
+    // Everybody is gone again, while the last channel was being left.
+    if (this.#channels.get(runId) !== joined) return;
     const channel = this.#client.channel(`pgflow:run:${runId}`, { config: { private: this.#isPrivate } });
-    const joined = { channel, listeners: new Set([listener]), isOpen: false };
-    this.#channels.set(runId, joined);
+    joined.channel = channel;
     channel
       .on('broadcast', { event: '*' }, ({ payload }) => {
         if (typeof payload !== 'object' || payload === null) return;

@@ -144,7 +144,7 @@ class PgflowClient {
   constructor(target: SupabaseLike | ClientTarget, options: ClientOptions) {
     if (isSupabase(target)) {
       this.call = supabaseCall(target);
-      this.#source = new ChannelSource(target as ChannelClient, options.privateTopics !== false);
+      this.#source = ChannelSource.of(target as ChannelClient, options.privateTopics !== false);
     } else {
       const rpc = new HttpRpc(target);
       this.call = (name, args, signal) => rpc.call(name, args, signal);

@@ -215,6 +215,15 @@ describe('with pgflow-live', { skip: liveBinary === undefined && 'PGFLOW_LIVE na
     assert.deepEqual(toldSecond, EVERYTHING);
     assert.ok(reads <= 8, `${reads} readings`);
     await eventually(async () => realtime.getChannels().length, (left) => left === 0);
+    // React watches, leaves and watches again.
+    const again = await mine.startFlow('moving', { ms: 300 });
+    await sleep(100);
+    again.close();
+    const third = mine.watchRun<typeof moving>(again.runId);
+    const toldThird = listen(third);
+    await eventually(async () => third.transport, (transport) => transport === 'realtime', 3_000);
+    await third.result;
+    assert.deepEqual(toldThird, EVERYTHING);
     await realtime.disconnect();
   });
 
