@@ -118,6 +118,8 @@ test('10,000 tasks while workers and the server are killed: nothing is lost, not
     kills++;
   }
   await allEnd(here, 180_000);
+  // The last one may have begun just now, and does not listen to signals before it has started.
+  await Promise.all(workers.map((worker) => worker.sees(/started/)));
   for (const { process } of workers) process.kill('SIGTERM');
   for (const worker of workers) assert.equal((await worker.ended).status, 0, worker.said.stderr);
   await check(here, 100, 98);
