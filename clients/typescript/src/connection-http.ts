@@ -138,7 +138,7 @@ export class HttpConnection implements Connection {
     };
   }
 
-  async extend(task: TaskRef, leaseSeconds: number): Promise<Receipt> {
+  async extend(task: TaskRef, leaseSeconds: number | null): Promise<Receipt> {
     return receipt(
       await this.#rpc.call(
         'extend_step_task',
@@ -147,7 +147,7 @@ export class HttpConnection implements Connection {
           step_slug: task.stepSlug,
           task_index: task.taskIndex,
           lease: task.lease,
-          lease_seconds: leaseSeconds,
+          ...(leaseSeconds === null ? {} : { lease_seconds: leaseSeconds }),
         },
         this.#closed.signal,
       ),

@@ -88,7 +88,7 @@ export class PostgresConnection implements Connection {
     return lane;
   }
 
-  async extend(task: TaskRef, leaseSeconds: number): Promise<Receipt> {
+  async extend(task: TaskRef, leaseSeconds: number | null): Promise<Receipt> {
     const rows = await this.#side.query('pgflow_extend', EXTEND, [
       task.runId,
       task.stepSlug,
@@ -246,7 +246,7 @@ class PostgresLane implements Lane {
       input: row['input'] as Json,
       // The driver reads a bigint as a string; leases are below 2^53.
       lease: Number(row['lease']),
-      leaseMs: Number(row['lease_ms']),
+      leaseMs: row['lease_ms'] as number,
     }));
   }
 

@@ -107,8 +107,8 @@ export interface Bell {
 export interface Connection {
   /** Opens the calls of one claim loop. Nothing is sent yet. */
   lane(): Lane;
-  /** `extend_step_task`: the lease lasts so many seconds from now on. */
-  extend(task: TaskRef, leaseSeconds: number): Promise<Receipt>;
+  /** `extend_step_task`: the lease lasts so many seconds from now on; as long as the step's timeout if `null`. */
+  extend(task: TaskRef, leaseSeconds: number | null): Promise<Receipt>;
   /** Where there are notifications. `ring` is also called when some may have been missed. */
   bell(ring: (ring: Ring) => void): Bell | undefined;
   close(): Promise<void>;

@@ -10,7 +10,8 @@ import type { StepContext } from './context.js';
 import { checkFlow, checkOutput, checkStep } from './definition.js';
 import type {
   Cascades, CheckMapDeps, CheckNewSlug, CheckResult, CheckRootMap, CheckTarget, ConditionInput, DepSlug, Executor,
-  Handler, MapInput, MapItem, NotGiven, Optional, OutputOf, Pattern, Resort, RunOutput, SingleInput, SlugOf, TaskOutput, Type, TypedStep,
+  Handler, MapInput, MapItem, NotGiven, Optional, OutputOf, Pattern, Resort, RunOutput, SingleInput, SlugOf, TaskOutput,
+  Type, TypedStep,
 } from './inference.js';
 import type { AsJson, FlowError, Json, JsonObject } from './json.js';
 
@@ -109,7 +110,7 @@ export function type<T>(): Type<T> {
   return {};
 }
 
-/** What all kinds of steps say. */
+/** What all kinds of steps say. `Fault` is what is wrong with the deps, if anything is. */
 interface AnyStep<Slug extends string, Steps, Deps, Required, Forbidden, Unmet, Exhausted, Fault = unknown> extends StepOptions {
   /** The name of the step within its flow. */
   readonly slug: Slug & CheckNewSlug<Slug, Steps>;
@@ -125,6 +126,7 @@ interface AnyStep<Slug extends string, Steps, Deps, Required, Forbidden, Unmet, 
   readonly whenExhausted?: Exhausted;
 }
 
+/** What a step says whose output is not inferred. */
 interface WithOutput<Output> {
   /** The type of a task's output, where no handler says it: `type<T>()`. */
   readonly output?: Type<Output>;
@@ -242,7 +244,8 @@ export class Flow<Input = Json, Steps extends TypedStep = never, Used extends st
     const Required extends Pattern<ConditionInput<Input, Steps, Deps>> | NotGiven = NotGiven,
     const Forbidden extends Pattern<ConditionInput<Input, Steps, Deps>> | NotGiven = NotGiven,
   >(
-    options: AnyStep<Slug, Steps, Deps, Required, Forbidden, Unmet, Exhausted, CheckMapDeps<Input, Steps, Deps, Over>> & WithOutput<Declared> &
+    options: AnyStep<Slug, Steps, Deps, Required, Forbidden, Unmet, Exhausted, CheckMapDeps<Input, Steps, Deps, Over>> &
+      WithOutput<Declared> &
       WithExecutor<Who, Target & CheckTarget<Target, MapInput<MapItem<Input, Steps, Deps, Over>>>> & {
         readonly slug: CheckRootMap<Input, Deps>;
         /** Which of several deps it goes over; the others are only waited for. */

@@ -1,8 +1,7 @@
 /**
  * What the compiler knows of a flow: the types behind `Flow.step` and `Flow.map`.
  *
- * Nothing here exists at run time; `definition.ts` has the same rules for
- * programs that are not type-checked.
+ * Nothing here exists at run time; `definition.ts` has the same rules for programs that are not type-checked.
  */
 import type { StepContext } from './context.js';
 import type { AnyFlow, FlowInput, FlowOutput } from './flow.js';

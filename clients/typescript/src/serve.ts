@@ -306,7 +306,7 @@ class Settler {
   ): Promise<void> {
     let isLost = false;
     const timer = setInterval(() => {
-      void this.#use(({ connection }) => connection.extend(task, Math.max(1, Math.round(leaseMs / 1_000))))
+      void this.#use(({ connection }) => connection.extend(task, null))
         .then((receipt) => {
           if (receipt.accepted) return;
           isLost = true;
@@ -314,7 +314,7 @@ class Settler {
           controller.abort(new LeaseLostError(receipt.runStatus, receipt.taskStatus));
         })
         .catch(() => {}); // The next one may arrive.
-    }, leaseMs / 3);
+    }, Math.min(86_400_000, leaseMs / 3));
     try {
       const outcome = await work();
       if (outcome !== undefined && !isLost) await this.settle(task, outcome);

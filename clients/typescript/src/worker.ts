@@ -54,7 +54,7 @@ export interface WorkerOptions {
   /** How long a lease lasts, in seconds, instead of the step's `timeout`. It is extended while the handler runs. */
   leaseSeconds?: number | undefined;
   /**
-   * The longest that a handler may take, in seconds: then its signal is aborted and the attempt fails. Without it a
+   * The longest that a handler may take, in seconds, up to a day: then its signal is aborted and the attempt fails. Without it a
    * handler may run for ever, since its lease is extended as long as it does.
    */
   maxTaskSeconds?: number | undefined;
@@ -145,6 +145,12 @@ const UNKNOWN_TASK_MS = 1_000;
 /** An extension that failed is tried again after so long. */
 const EXTENSION_DELAY_MS = 1_000;
 
+/** What is left of a lease may be little, after a call that had to wait; half of it is how often leases are extended. */
+const SHORTEST_LEASE_MS = 500;
+
+/** A timer cannot be set for more than 24 days. */
+const LONGEST_TIMER_MS = 86_400_000;
+
 /** The lease of a task when nothing says how long it lasts: the `timeout` of a flow that names none. */
 const USUAL_LEASE_SECONDS = 60;
 
@@ -209,7 +215,7 @@ class TaskWorker implements Worker, QueueHost<Held> {
     this.pollMs = whole('pollInterval', options.pollInterval ?? 1_000, 1, 3_600_000);
     this.leaseSeconds =
       options.leaseSeconds === undefined ? null : whole('leaseSeconds', options.leaseSeconds, 1, 1_500_000_000);
-    if (options.maxTaskSeconds !== undefined && !(options.maxTaskSeconds > 0)) {
+    if (options.maxTaskSeconds !== undefined && !(options.maxTaskSeconds > 0 && options.maxTaskSeconds <= LONGEST_TIMER_MS / 1_000)) {
       throw new RangeError(`maxTaskSeconds ${options.maxTaskSeconds} is out of range`);
     }
     this.workerId = options.workerId ?? usualId();
@@ -286,7 +292,7 @@ class TaskWorker implements Worker, QueueHost<Held> {
       return this.done;
     }
     clearTimeout(this.#deadlineTimer);
-    this.#deadlineTimer = setTimeout(() => this.#handBack(), Math.max(0, timeout));
+    this.#deadlineTimer = setTimeout(() => this.#handBack(), Math.min(LONGEST_TIMER_MS, Math.max(0, timeout)));
     if (!isFirst || !this.#isClaiming) return this.done;
     this.#logger.info(`pgflow worker ${this.workerId}: stops; ${this.#running} handlers are running`);
     this.#isClaiming = false;
@@ -386,7 +392,7 @@ class TaskWorker implements Worker, QueueHost<Held> {
     this.#reserved -= wanted;
     for (const task of tasks) {
       const step = this.#steps.get(`${task.flowSlug}/${task.stepSlug}`);
-      const leaseMs = task.leaseMs ?? (step?.leaseSeconds ?? USUAL_LEASE_SECONDS) * 1_000;
+      const leaseMs = Math.max(SHORTEST_LEASE_MS, task.leaseMs ?? (step?.leaseSeconds ?? USUAL_LEASE_SECONDS) * 1_000);
       const held: Held = {
         task,
         loop,
@@ -548,7 +554,7 @@ class TaskWorker implements Worker, QueueHost<Held> {
     if (at >= this.#extensionAt || this.#isClosed) return;
     this.#extensionAt = at;
     clearTimeout(this.#extensionTimer);
-    this.#extensionTimer = setTimeout(() => this.#extendDue(), Math.max(0, at - performance.now()));
+    this.#extensionTimer = setTimeout(() => this.#extendDue(), Math.min(LONGEST_TIMER_MS, Math.max(0, at - performance.now())));
   }
 
   #extendDue(): void {
@@ -569,8 +575,7 @@ class TaskWorker implements Worker, QueueHost<Held> {
     // Not again while this is under way.
     held.extendAt = Infinity;
     try {
-      const seconds = Math.max(1, Math.round(held.leaseMs / 1_000));
-      const receipt = await (this.#connection as Connection).extend(held.task, seconds);
+      const receipt = await (this.#connection as Connection).extend(held.task, this.leaseSeconds);
       if (!receipt.accepted) return this.#lose(held, new LeaseLostError(receipt.runStatus, receipt.taskStatus));
       held.extendAt = now + held.leaseMs / 2;
     } catch (error) {

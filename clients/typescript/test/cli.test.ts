@@ -268,6 +268,7 @@ describe('runs', () => {
     assert.equal(failed.status, 1);
     assert.equal(failed.stdout, '');
     assert.match(failed.stderr, /step last failed: the printer is on fire\n/);
+    assert.match(failed.stderr, new RegExp(`\nlast: the printer\nis on fire\nwhen it is mended, pgflow retry ${id} goes on from here\n$`));
 
     const shown = await run(0, 'show', id);
     assert.match(shown.stdout, new RegExp(`^chain  ${id}  failed`));
@@ -329,6 +330,27 @@ describe('runs', () => {
     assert.match(stdout, /✓.*first/);
     assert.match(stdout, /3\/3/);
     assert.ok(stdout.lastIndexOf('\u001b[?25h') > stdout.lastIndexOf('\u001b[?25l'));
+  });
+
+  test('a table that is too long for the terminal is cut, and shows what matters', async (t) => {
+    if (spawnSync('script', ['--version']).status !== 0) return t.skip('there is no program "script"');
+    write('long.mjs', `import { Flow } from '${PACKAGE}';
+      let flow = new Flow({ slug: 'long' });
+      for (let n = 0; n < 40; n++) flow = flow.step({ slug: 'step_' + n, dependsOn: n > 0 ? ['step_' + (n - 1)] : [], maxAttempts: 1 }, () => n);
+      export default flow;`);
+    await run(0, 'deploy', 'long.mjs');
+    const id = (await run(0, 'run', 'long')).stdout.trim();
+    for (let n = 0; n < 30; n++) await work('long', () => ({ output: n }));
+    await work('long', () => ({ error_message: `\u001b[31m${'very '.repeat(100)}long` }));
+    const command = [process.execPath, join(built, 'dist', 'cli', 'main.js'), 'show', id, '--watch'].map((part) => `'${part}'`).join(' ');
+    const { status, stdout } = await start('script', ['-qec', `stty rows 12 cols 60; ${command}`, '/dev/null'], { cwd: project, env: environment({ TERM: 'xterm' }) }).ended;
+    assert.equal(status, 1);
+    const [drawn, said] = stdout.replaceAll('\r', '').split('\u001b[?25h');
+    const lines = drawn!.replace(/\u001b\[[\d;?]*[A-Za-z]/g, '').trim().split('\n');
+    assert.ok(lines.length <= 11 && lines.every((line) => line.length <= 60), drawn);
+    assert.match(drawn!, /✓ +step_29 .*\n.*✗ +step_30/);
+    assert.match(drawn!, /… and 33 more steps/);
+    assert.match(said!, /step_30: \\u\{1b\}\[31m(very ){100}long/);
   });
 
   test('who watches is not told of passing trouble: the server ends its connection, and it goes on', async () => {

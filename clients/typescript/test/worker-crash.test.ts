@@ -118,6 +118,8 @@ test('10,000 tasks while workers and the server are killed: nothing is lost, not
     kills++;
   }
   await allEnd(here, 180_000);
+  // The last one may have begun just now, and does not listen to signals before it has started.
+  await Promise.all(workers.map((worker) => worker.sees(/started/)));
   for (const { process } of workers) process.kill('SIGTERM');
   for (const worker of workers) assert.equal((await worker.ended).status, 0, worker.said.stderr);
   await check(here, 100, 98);
@@ -222,4 +224,37 @@ test('an answer that was lost costs nothing but time', async () => {
   const [expired] = await here.rows(`select count(*)::int as n from pgflow.step_tasks where run_id = $1 and status = 'expired'`, [id]);
   assert.ok(expired.n > 0 && expired.n <= 12, `${expired.n} expired`);
   assert.deepEqual(await here.rows('select * from pgflow.check_integrity()'), []);
+});
+
+test('a worker starts when the server comes, and stops while it is away', async () => {
+  const here = await world();
+  let release!: () => void;
+  const flow = new Flow({ slug: 'comes_and_goes', input: type<number[]>(), timeout: 1 }).map({ slug: 'm' }, async ({ item }, { attempt }) => {
+    if (attempt === 1) await new Promise<void>((resolve) => (release = resolve));
+    return item * 10 + attempt;
+  });
+  await here.rows('select pgflow.define_flow($1::jsonb)', [JSON.stringify(toDefinition(flow))]);
+  const [{ id }] = await here.rows(`select pgflow.run_flow('comes_and_goes', '[4]') as id`);
+  cluster.crash();
+  const warnings: string[] = [];
+  const logger = { debug() {}, info() {}, error() {}, warn: (text: string) => void warnings.push(text) };
+  const worker = createWorker({ connection: here.url, flows: [flow], logger });
+  const started = worker.start();
+  await eventually(async () => warnings.length, (length) => length > 0);
+  cluster.start();
+  await started;
+  await eventually(async () => release, (it) => it !== undefined);
+  cluster.crash();
+  release();
+  await sleep(100);
+  const begun = performance.now();
+  await worker.stop({ timeout: 300 });
+  assert.ok(performance.now() - begun < 4_000, `${performance.now() - begun} ms`);
+  assert.ok(warnings.some((text) => /results could not be handed over/.test(text)), warnings.join('\n'));
+  cluster.start();
+  const next = createWorker({ connection: here.url, flows: [flow], logger: false });
+  await next.start();
+  await allEnd(here, 30_000);
+  await next.stop();
+  assert.deepEqual((await here.rows('select output from pgflow.runs where run_id = $1', [id]))[0].output, { m: [42] });
 });

@@ -215,6 +215,19 @@ test('a handler that takes longer than its lease keeps it', async () => {
   await Promise.all(workers.map((worker) => worker.stop()));
 });
 
+test('a lease of decades is longer than any timer, and does no harm', async () => {
+  const warnings: string[] = [];
+  const warn = (warning: Error) => void warnings.push(warning.name);
+  process.on('warning', warn);
+  const flow = new Flow({ slug: 'decades', timeout: 1_500_000_000 }).step({ slug: 's' }, () => sleep(200));
+  await define(flow);
+  const worker = await work([flow]);
+  assert.deepEqual(await completes(await run(flow)), { s: null });
+  await worker.stop();
+  process.off('warning', warn);
+  assert.deepEqual(warnings, []);
+});
+
 test('a handler learns that its run was cancelled', async () => {
   let reason: unknown;
   const errors: unknown[] = [];

@@ -2,7 +2,7 @@
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join, relative } from 'node:path';
 import { toSql } from '../compile.js';
-import { Exit } from './command.js';
+import { Exit, Refusal } from './command.js';
 import type { Call, Command, ExitStatus } from './command.js';
 import { loadFlows } from './load.js';
 
@@ -86,8 +86,12 @@ class Migrations {
 
   write(name: string, sql: string): void {
     mkdirSync(this.#folder, { recursive: true });
-    // Never over another one, should two compile at the same time.
-    writeFileSync(join(this.#folder, name), sql, { flag: 'wx' });
+    try {
+      writeFileSync(join(this.#folder, name), sql, { flag: 'wx' });
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
+      throw new Refusal(`${join(this.#folder, name)} has just been written by somebody else`);
+    }
     this.#names = [...this.#names, name].sort();
   }
 

@@ -53,10 +53,13 @@ async function writeFirstFlow(call: Call): Promise<ExitStatus> {
     ...(existsSync(join(folder, 'node_modules', PACKAGE)) ? [] : [`npm install ${PACKAGE} pg`]),
     ...(process.env['DATABASE_URL'] || process.env['PGHOST'] ? [] : ['export DATABASE_URL=postgres://postgres@localhost:5432/postgres']),
     `npx pgflow deploy ${shown}`,
-    `npx pgflow worker ${shown} &`,
+    `npx pgflow worker ${shown}`,
     `npx pgflow run greet '{"names": ["Ann", "Bob"]}' --watch`,
   ];
   if (call.json) process.stdout.write(`${JSON.stringify({ file: shown, next }, null, 2)}\n`);
-  else process.stdout.write(`wrote ${shown}. Next:\n\n${next.map((line) => `  ${line}`).join('\n')}\n`);
+  else {
+    const lines = next.map((line) => `  ${line}${line.includes(' worker ') ? '      # leave it running; the rest in another terminal' : ''}`);
+    process.stdout.write(`wrote ${shown}. Next:\n\n${lines.join('\n')}\n`);
+  }
   return Exit.ok;
 }

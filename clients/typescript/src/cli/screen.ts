@@ -40,12 +40,20 @@ export function duration(milliseconds: number): string {
   return hours < 48 ? `${hours}h ${minutes % 60}m` : `${Math.floor(hours / 24)}d ${hours % 24}h`;
 }
 
-/** A text on one line that does no harm to a terminal: control characters are shown as escapes. */
+/** A text on one line that does no harm to a terminal. */
 export function oneLine(text: string, longest = Infinity): string {
-  const line = text
-    .replace(/\s*\n\s*/g, ' ')
-    .replace(/[\p{Cc}\p{Cf}]/gu, (character) => `\\u{${character.codePointAt(0)?.toString(16)}}`);
+  const line = harmless(text.replace(/\s*\n\s*/g, ' '));
   return line.length > longest ? `${line.slice(0, Math.max(0, longest - 1))}…` : line;
+}
+
+/** A text as it is but for what could do harm to a terminal. */
+export function severalLines(text: string): string {
+  return text.split('\n').map(harmless).join('\n');
+}
+
+/** Control characters are shown as escapes. */
+function harmless(text: string): string {
+  return text.replace(/[\p{Cc}\p{Cf}]/gu, (character) => `\\u{${character.codePointAt(0)?.toString(16)}}`);
 }
 
 /** A cell: its text, and the colour of it. */

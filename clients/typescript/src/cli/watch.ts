@@ -8,9 +8,9 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { Exit } from './command.js';
 import type { Call, ExitStatus } from './command.js';
 import { Database, databaseUrl, isLost } from './database.js';
-import { colour, oneLine, table } from './screen.js';
+import { colour, oneLine, severalLines, table } from './screen.js';
 import { hasEnded, outputOf, runLine, stateOf, stepRow, wholeRun } from './state.js';
-import type { RunState } from './state.js';
+import type { RunState, StepState } from './state.js';
 
 /** Milliseconds between two looks at the least and at the most. */
 const SOONEST = 150;
@@ -36,12 +36,21 @@ export async function watch(call: Call, runId: string): Promise<ExitStatus> {
     view.end();
     const { status } = ended.run;
     if (call.json) process.stdout.write(`${await connection.ask((database) => wholeRun(database, runId))}\n`);
-    else if (status === 'completed') process.stdout.write(`${await connection.ask((database) => outputOf(database, runId))}\n`);
+    if (status !== 'completed') process.stderr.write(afterwards(ended));
+    else if (!call.json) process.stdout.write(`${await connection.ask((database) => outputOf(database, runId))}\n`);
     return status === 'completed' ? Exit.ok : Exit.no;
   } finally {
     process.off('SIGINT', interrupted).off('SIGTERM', interrupted);
     await connection.close();
   }
+}
+
+/** What went wrong, at its full length, and what can be done about it. */
+function afterwards({ run, steps }: RunState): string {
+  const failed = steps.filter((step) => step.status === 'failed' && step.error_message !== null);
+  const messages = failed.map((step) => `${step.step_slug}: ${severalLines(step.error_message ?? '')}\n`);
+  const again = run.status === 'failed' ? 'when it is mended, ' : '';
+  return `\n${messages.join('')}${again}pgflow retry ${run.run_id} goes on from here\n`;
 }
 
 async function follow(connection: LastingConnection, runId: string, view: View): Promise<RunState> {
@@ -155,12 +164,18 @@ class LiveTable implements View {
   }
 }
 
-/** As many steps as there is room for: what is under way and what went wrong comes before what is over or waits. */
+/**
+ * As many steps as there is room for: what went wrong, what is under way, what comes next, and what was done last. They
+ * stay in the order of the flow.
+ */
 function chosen({ steps }: RunState, room: number): RunState['steps'] {
   if (steps.length <= room) return steps;
-  const rank = (status: string) => ['failed', 'started', 'pending', 'completed'].indexOf(status) >>> 0;
-  const first = [...steps].sort((a, b) => rank(a.status) - rank(b.status)).slice(0, room - 1);
-  return steps.filter((step) => first.includes(step));
+  const rank = ({ status }: StepState) => ['failed', 'started', 'completed'].indexOf(status) >>> 0;
+  const ended = ({ finished_at }: StepState) => (finished_at === null ? 0 : Date.parse(finished_at));
+  const next = steps.filter(({ status }) => status === 'pending').slice(0, 2);
+  const others = steps.filter((step) => !next.includes(step)).sort((a, b) => rank(a) - rank(b) || ended(b) - ended(a));
+  const first = new Set([...next, ...others.slice(0, room - 1 - next.length)]);
+  return steps.filter((step) => first.has(step));
 }
 
 /** A line for each change of a status, for logs. */
