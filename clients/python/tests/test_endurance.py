@@ -129,10 +129,12 @@ def test_a_result_waits_until_the_server_is_back(fragile_server: Server, fragile
         run = client.run(flow)
         with Worker(database.conninfo, [flow]):
             assert began.wait(10)
-            restarting = threading.Thread(target=fragile_server.restart_at_once)
-            restarting.start()
-            go_on.set()
-            restarting.join()
+            fragile_server.control("stop", "-m", "immediate")
+            try:
+                go_on.set()
+                time.sleep(1)
+            finally:
+                fragile_server.control("start")
             assert run.wait(timeout=30) == {"only": "kept"}
     assert database.rows("SELECT attempt, status FROM pgflow.step_tasks") == [(1, "completed")]
 
