@@ -4,7 +4,7 @@
 # INSTALL=no, which takes the pgflow that PG_CONFIG has.
 #
 # Sets pg_config, and pids, to which an example adds the processes that it begins. Defines step, install_pgflow,
-# start_server, start_page (which sets page) and keep_server.
+# start_server, start_live (which sets live), start_page (which sets page) and keep_server.
 # shellcheck source=scripts/env.sh
 . "$(dirname "${BASH_SOURCE[0]}")/../scripts/env.sh"
 
@@ -59,25 +59,37 @@ start_server() { # database, name=value …
 	psql -qX -v ON_ERROR_STOP=1 -c 'CREATE EXTENSION pgflow'
 }
 
-# The page that shows runs live, for whoever is on this machine: a visitor may see, start, cancel and retry them.
-start_page() { # flow
-	step "pgflow-live, which serves the page to watch it on"
+# pgflow-live, the door for browsers, which logs in as role gateway. Its options say whose tokens it takes.
+start_live() { # option …
+	step "pgflow-live, which browsers speak to"
 	export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$root/target}
 	(cd "$root" && cargo build --quiet --release -p pgflow-live)
-	psql -qX -v ON_ERROR_STOP=1 -v flow="$1" -o /dev/null <<-'END'
+	local output
+	exec {output}< <(exec "$CARGO_TARGET_DIR/release/pgflow-live" --database "host=$PGHOST user=gateway dbname=$PGDATABASE" \
+		--listen "127.0.0.1:${PGFLOW_LIVE_PORT:-0}" "$@" 2>>"$PGFLOW_CLUSTER/live.log")
+	pids+=($!)
+	read -r live <&"$output" || { cat "$PGFLOW_CLUSTER/live.log" >&2; die "pgflow-live did not start"; }
+	say "$live is process $!"
+}
+
+# Its page, which shows runs of these flows live, for whoever is on this machine: a visitor may see, start, cancel and
+# retry them.
+start_page() { # flow …
+	local flow
+	psql -qX -v ON_ERROR_STOP=1 -o /dev/null <<-'END'
 		CREATE ROLE gateway LOGIN NOINHERIT;
 		CREATE ROLE visitor;
 		GRANT visitor TO gateway;
 		INSERT INTO pgflow.gateway_roles VALUES ('gateway');
-		SELECT pgflow.set_realtime(:'flow'), pgflow.grant_access('visitor', 'operator'),
-		       pgflow.grant_access('visitor', 'client'), pgflow.grant_run(:'flow', 'visitor');
+		SELECT pgflow.grant_access('visitor', 'operator'), pgflow.grant_access('visitor', 'client');
 	END
-	local output
-	exec {output}< <(exec "$CARGO_TARGET_DIR/release/pgflow-live" --anon-role visitor \
-		--database "host=$PGHOST user=gateway dbname=$PGDATABASE" --listen "127.0.0.1:${PGFLOW_LIVE_PORT:-0}" 2>>"$PGFLOW_CLUSTER/live.log")
-	pids+=($!)
-	read -r page <&"$output" || { cat "$PGFLOW_CLUSTER/live.log" >&2; die "pgflow-live did not start"; }
-	say "$page is process $!"
+	for flow; do
+		psql -qX -v ON_ERROR_STOP=1 -v flow="$flow" -o /dev/null \
+			<<<"SELECT pgflow.set_realtime(:'flow'), pgflow.grant_run(:'flow', 'visitor')"
+	done
+	start_live --anon-role visitor
+	# shellcheck disable=SC2034  # it is for the example
+	page=$live
 }
 
 # Leaves it running when the example ends.

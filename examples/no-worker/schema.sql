@@ -91,8 +91,9 @@ CREATE FUNCTION handbook.links(input jsonb) RETURNS jsonb LANGUAGE sql AS $$
   WITH links AS (
     SELECT s.path, l.target, split_part(l.target, '#', 2) AS anchor,
            CASE WHEN l.target LIKE '#%' THEN s.path
-                ELSE regexp_replace(coalesce(substring(s.path, '^.*/'), '') || split_part(l.target, '#', 1),
-                                    '[^/]+/\.\./', '') END AS page
+                -- Up to two folders up.
+                ELSE regexp_replace(regexp_replace(coalesce(substring(s.path, '^.*/'), '') || split_part(l.target, '#', 1),
+                                                   '[^/.]+/\.\./', ''), '[^/.]+/\.\./', '') END AS page
     FROM handbook.links l
     JOIN handbook.sections s USING (section_id)
   ), pages AS (

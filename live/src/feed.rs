@@ -28,6 +28,7 @@ type AnyError = Box<dyn std::error::Error + Send + Sync>;
 /// What a notification says of each change that is of interest here.
 #[derive(Deserialize)]
 struct Change {
+    flow_slug: String,
     run_id: Uuid,
     step_slug: Option<String>,
 }
@@ -56,6 +57,7 @@ impl Feed {
                 tracing::warn!("not listening: {error}{cause}");
             }
             if self.is_listening.swap(false, Ordering::Relaxed) {
+                watches.go_deaf();
                 pause = FIRST_PAUSE;
             }
             tokio::time::sleep(pause).await;
@@ -103,7 +105,11 @@ fn hear(payload: &str, watches: &Watches) {
     match serde_json::from_str::<Vec<Change>>(payload) {
         Ok(changes) => {
             for change in changes {
-                watches.ring(change.run_id, change.step_slug.as_deref());
+                watches.ring(
+                    &change.flow_slug,
+                    change.run_id,
+                    change.step_slug.as_deref(),
+                );
             }
         }
         Err(error) => tracing::debug!("a notification that is none of pgflow: {error}"),

@@ -7,7 +7,7 @@
 //! No event is lost between the feed and a watch: a watch can be rung before it looks for the first time, and the feed,
 //! when it has lost its connection and listens again, rings all.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -23,10 +23,14 @@ use crate::token::Caller;
 
 const LOOK: &str = include_str!("statements/look.sql");
 
-/// After how long without a bell a watch looks by itself: at first, and at most. A flow that is published rings, so its
-/// runs are looked at rarely; others more often while they move.
+/// After how long without a bell a watch looks by itself: at first and at most; and where bells are known to be rung, so
+/// that it need only look whether the caller may still look.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(15);
+const RUNG_PAUSE: Duration = Duration::from_secs(60);
+
+/// Of how many flows one remembers that they ring.
+const MAX_HEARD: usize = 10_000;
 
 /// All watches.
 pub struct Watches {
@@ -35,6 +39,8 @@ pub struct Watches {
     max_output_bytes: i64,
     watchers: AtomicUsize,
     by_run: Mutex<HashMap<Uuid, HashMap<Caller, Arc<Watch>>>>,
+    /// Flows that were rung for.
+    heard: Mutex<HashSet<Box<str>>>,
 }
 
 /// One run, watched by one caller.
@@ -64,15 +70,12 @@ struct Bell {
 struct Rung {
     everywhere: bool,
     steps: BTreeSet<String>,
-    /// Whether the feed has rung.
-    by_feed: bool,
 }
 
 impl Bell {
-    fn ring(&self, by_feed: bool, steps: Option<&str>) {
+    fn ring(&self, steps: Option<&str>) {
         {
             let mut rung = lock(&self.rung);
-            rung.by_feed |= by_feed;
             match steps {
                 Some(step) => drop(rung.steps.insert(step.to_owned())),
                 None => rung.everywhere = true,
@@ -97,6 +100,7 @@ impl Watches {
             max_output_bytes,
             watchers: AtomicUsize::new(0),
             by_run: Mutex::default(),
+            heard: Mutex::default(),
         }
     }
 
@@ -107,21 +111,43 @@ impl Watches {
     }
 
     /// Rings for a step of a run, or for the run itself.
-    pub fn ring(&self, run_id: Uuid, step: Option<&str>) {
+    pub fn ring(&self, flow_slug: &str, run_id: Uuid, step: Option<&str>) {
+        self.hear(flow_slug);
         for watch in lock(&self.by_run)
             .get(&run_id)
             .into_iter()
             .flat_map(HashMap::values)
         {
             // The run itself is looked at whatever it is rung for.
-            watch.bell.ring(true, Some(step.unwrap_or_default()));
+            watch.bell.ring(Some(step.unwrap_or_default()));
         }
+    }
+
+    /// Anybody may notify, so what is remembered is bounded, and being wrong only makes watches look less often.
+    fn hear(&self, flow_slug: &str) {
+        let mut heard = lock(&self.heard);
+        if !heard.contains(flow_slug) {
+            if heard.len() >= MAX_HEARD {
+                heard.clear();
+            }
+            heard.insert(flow_slug.into());
+        }
+    }
+
+    fn hears_of(&self, flow_slug: &str) -> bool {
+        lock(&self.heard).contains(flow_slug)
+    }
+
+    /// Nothing is rung for any more: watches look by themselves until there is news.
+    pub fn go_deaf(&self) {
+        lock(&self.heard).clear();
+        self.ring_all();
     }
 
     /// Something may have happened anywhere.
     pub fn ring_all(&self) {
         for watch in lock(&self.by_run).values().flat_map(HashMap::values) {
-            watch.bell.ring(false, None);
+            watch.bell.ring(None);
         }
     }
 
@@ -135,7 +161,7 @@ impl Watches {
         let mut watcher = self.enter(run_id, caller)?;
         // One look since now: the caller may have lost the right that others have begun to watch with.
         let begun = watcher.view.borrow().looks;
-        watcher.watch.bell.ring(false, None);
+        watcher.watch.bell.ring(None);
         loop {
             let view = watcher.view.borrow_and_update().clone();
             if view.looks > begun {
@@ -174,8 +200,7 @@ impl Watches {
                     view,
                 });
                 let keeper = Keeper {
-                    database: Arc::clone(&self.database),
-                    max_output_bytes: self.max_output_bytes,
+                    watches: Arc::clone(self),
                     run_id,
                     caller: caller.clone(),
                     watch: Arc::clone(&watch),
@@ -207,7 +232,7 @@ impl Watches {
             }
         }
         // It finds that nobody looks any more.
-        watch.bell.ring(false, None);
+        watch.bell.ring(None);
     }
 }
 
@@ -263,8 +288,7 @@ impl Drop for Watcher {
 
 /// The task behind a watch.
 struct Keeper {
-    database: Arc<Database>,
-    max_output_bytes: i64,
+    watches: Arc<Watches>,
     run_id: Uuid,
     caller: Caller,
     watch: Arc<Watch>,
@@ -294,12 +318,11 @@ impl Keeper {
             match seen {
                 Ok(now) => {
                     let has_moved = !last.as_ref().is_some_and(|last| Arc::ptr_eq(last, &now));
-                    pause = match (work.by_feed, rung, has_moved) {
-                        // Bells come, so nothing need be looked for.
-                        (true, ..) => LONGEST_PAUSE,
-                        (false, false, true) => FIRST_PAUSE,
-                        (false, false, false) => (pause * 3 / 2).min(LONGEST_PAUSE),
-                        (false, true, _) => pause,
+                    pause = match (rung, has_moved) {
+                        _ if self.watches.hears_of(&now.flow_slug) => RUNG_PAUSE,
+                        (false, true) => FIRST_PAUSE,
+                        (false, false) => (pause * 3 / 2).min(LONGEST_PAUSE),
+                        (true, _) => pause.min(LONGEST_PAUSE),
                     };
                     self.watch.view.send_modify(|view| {
                         view.looks += 1;
@@ -350,9 +373,14 @@ impl Keeper {
 
     /// Looks at everything, and then, as of the same moment, closer at what has changed.
     async fn look_everywhere(&self, last: &Arc<Snapshot>) -> Result<Arc<Snapshot>, Failure> {
-        let (run_id, caller, most) = (self.run_id, self.caller.clone(), self.max_output_bytes);
+        let (run_id, caller, most) = (
+            self.run_id,
+            self.caller.clone(),
+            self.watches.max_output_bytes,
+        );
         let known = Arc::clone(last);
-        self.database
+        self.watches
+            .database
             .act(&self.caller, Mode::Read, move |transaction| {
                 Box::pin(async move {
                     let refused = |error| Failure::of_statement(&caller, &error);
@@ -394,8 +422,13 @@ impl Keeper {
     }
 
     async fn ask(&self, steps: Option<Vec<String>>, closely: bool) -> Result<Rows, Failure> {
-        let (run_id, caller, most) = (self.run_id, self.caller.clone(), self.max_output_bytes);
-        self.database
+        let (run_id, caller, most) = (
+            self.run_id,
+            self.caller.clone(),
+            self.watches.max_output_bytes,
+        );
+        self.watches
+            .database
             .act(&self.caller, Mode::Read, move |transaction| {
                 Box::pin(async move {
                     let refused = |error| Failure::of_statement(&caller, &error);

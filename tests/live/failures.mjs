@@ -66,7 +66,7 @@ test('there are not more watchers than it may have', async () => {
 test('notifications of others do no harm', async () => {
   const run = await start(ann())
   const watch = await stream(run, ann())
-  for (const payload of ['', 'x', '[]', '{}', '[{"run_id": 1}]', `[{"run_id": "${run}", "step_slug": "none"}]`, `[{"run_id": "${run}"}]`, '['.repeat(5000)]) {
+  for (const payload of ['', 'x', '[]', '{}', '[{"run_id": 1}]', `[{"flow_slug": "chain", "run_id": "${run}", "step_slug": "none"}]`, `[{"flow_slug": "x", "run_id": "${run}"}]`, '['.repeat(5000)]) {
     await sql(`SELECT pg_notify('pgflow_events', $1)`, [payload])
   }
   await workAll('chain', () => [1])

@@ -166,7 +166,7 @@ test('who may not see a run any more is told nothing more of it', async () => {
 })
 
 test('a run that is deleted ends its streams', async () => {
-  await sql(`SELECT pgflow.create_flow('brief'), pgflow.add_step('brief', 'only'), pgflow.set_realtime('brief')`)
+  await sql(`SELECT pgflow.create_flow('brief'), pgflow.add_step('brief', 'only')`)
   const run = await value(`SELECT pgflow.run_flow('brief')`)
   const watch = await stream(run, chief())
   await sql(`SELECT pgflow.delete_flow('brief', with_runs => true)`)

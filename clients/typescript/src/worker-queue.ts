@@ -1,0 +1,296 @@
+/**
+ * The claim loop of one queue. One call is under way at a time: it takes the results that have come in meanwhile and
+ * brings the next tasks, so that a busy worker makes one round trip for each batch, and an idle one holds no result back.
+ */
+
+import { CallError } from './connection.js';
+import type { Bell, ClaimedTask, Lane, Ring } from './connection.js';
+import { batchLength, resultText } from './worker-results.js';
+import type { Outcome } from './worker-results.js';
+
+/** A task of which the worker knows, from the claim until the server has its result. */
+export interface HeldTask {
+  readonly task: ClaimedTask;
+  /** Nothing that becomes of it counts any more: it is another worker's, or handed back. */
+  isOver: boolean;
+}
+
+/** What a loop needs of its worker. */
+export interface QueueHost<Held extends HeldTask> {
+  readonly workerId: string;
+  readonly leaseSeconds: number | null;
+  readonly pollMs: number;
+  /** A call that asked for `wanted` tasks has ended; it began at `sentAt` (milliseconds of `performance.now()`). */
+  claimed(loop: QueueLoop<Held>, wanted: number, tasks: ClaimedTask[], sentAt: number): void;
+  /** The server has the result; whether it was accepted is not known here. */
+  settled(held: Held, outcome: Outcome): void;
+  /** A call was made. */
+  called(loop: QueueLoop<Held>, settled: number, claimed: number, durationMs: number): void;
+  /** A call failed; it is tried again. */
+  troubled(loop: QueueLoop<Held>, error: CallError, failures: number): void;
+  /** A call succeeded after some that failed. */
+  recovered(loop: QueueLoop<Held>): void;
+  /** The result of this task cannot be handed over. */
+  gaveUp(held: Held, error: CallError): void;
+  /** Something may be possible that was not. */
+  wake(): void;
+}
+
+interface Outgoing<Held> {
+  held: Held;
+  outcome: Outcome;
+  text: string;
+}
+
+/** A queue that gave less than it was asked for is asked again only after so long, unless something happens. */
+const SETTLING_DOWN_MS = 20;
+
+/** Delays between calls that fail. */
+const FIRST_DELAY_MS = 50;
+const LONGEST_DELAY_MS = 5_000;
+
+export class QueueLoop<Held extends HeldTask> {
+  readonly queue: string;
+  /** When tasks were last asked for; loops take turns. */
+  lastClaimAt = -Infinity;
+  /** How long a call takes, a moving average in milliseconds. */
+  roundTripMs = 1;
+  /** How long a handler takes, a moving average; `undefined` before the first one. */
+  handlerMs: number | undefined;
+
+  readonly #lane: Lane;
+  readonly #bell: Bell | undefined;
+  readonly #host: QueueHost<Held>;
+  #outbox: Outgoing<Held>[] = [];
+  #isCalling = false;
+  /** There may be tasks that nobody has told us of. */
+  #isHungry = true;
+  #rang = false;
+  #failures = 0;
+  #isBackingOff = false;
+  #isClaiming = true;
+  #restsUntil = 0;
+  #timer: ReturnType<typeof setTimeout> | undefined;
+  #armTimer: ReturnType<typeof setTimeout> | undefined;
+  #restTimer: ReturnType<typeof setTimeout> | undefined;
+
+  constructor(queue: string, lane: Lane, bell: Bell | undefined, host: QueueHost<Held>) {
+    this.queue = queue;
+    this.#lane = lane;
+    this.#bell = bell;
+    this.#host = host;
+  }
+
+  /** Whether a call could be made now. */
+  get isFree(): boolean {
+    return !this.#isCalling && !this.#isBackingOff;
+  }
+
+  /** Whether it should claim: it may have tasks, or it settles some, which may make others ready. */
+  get wantsTasks(): boolean {
+    return performance.now() >= this.#restsUntil && (this.#isHungry || this.#outbox.length > 0);
+  }
+
+  /** Whether nothing is left to hand over. */
+  get isDone(): boolean {
+    return !this.#isCalling && this.#outbox.length === 0;
+  }
+
+  /** Takes a result; it goes with the next call. */
+  push(held: Held, outcome: Outcome): void {
+    this.#outbox.push({ held, outcome, text: resultText(held.task, outcome) });
+  }
+
+  /** Leaves the queue to others for a while. Results are handed over. */
+  rest(milliseconds: number): void {
+    this.#restsUntil = performance.now() + milliseconds;
+    clearTimeout(this.#restTimer);
+    this.#restTimer = setTimeout(() => {
+      this.#isHungry = true;
+      this.#host.wake();
+    }, milliseconds + 1);
+  }
+
+  /** Somebody says that there may be tasks. */
+  ring(ring: Ring): void {
+    // Our own call made tasks ready, saw them, and took them, unless it took as many as it could: then we are hungry
+    // anyway.
+    if (this.#lane.caused(ring)) return;
+    if (this.#isCalling) this.#rang = true;
+    this.#isHungry = true;
+    this.#host.wake();
+  }
+
+  /** No more tasks; results are still handed over. */
+  stopClaiming(): void {
+    this.#isClaiming = false;
+    clearTimeout(this.#armTimer);
+    clearTimeout(this.#restTimer);
+    if (!this.#isBackingOff) clearTimeout(this.#timer);
+    this.#bell?.disarm(this.queue);
+  }
+
+  async close(): Promise<void> {
+    this.stopClaiming();
+    clearTimeout(this.#timer);
+    await this.#lane.close();
+  }
+
+  /** Asks whether this worker may claim here, without claiming. */
+  async check(): Promise<void> {
+    await this.#lane.settleAndClaim('[]', this.#claim(0));
+  }
+
+  /** Makes a call, if there is something to say: hands results over, and claims so many tasks. */
+  async call(wanted: number): Promise<void> {
+    if (!this.isFree || (wanted === 0 && this.#outbox.length === 0)) return;
+    this.#isCalling = true;
+    this.#rang = false;
+    clearTimeout(this.#timer);
+    clearTimeout(this.#armTimer);
+    const batch = this.#outbox.splice(0, batchLength(this.#outbox));
+    const sentAt = performance.now();
+    if (wanted > 0) this.lastClaimAt = sentAt;
+    try {
+      const claimed = await this.#settleAndClaim(batch, wanted);
+      this.#isCalling = false;
+      this.#succeeded(batch.length, wanted, claimed, sentAt);
+    } catch (error) {
+      this.#isCalling = false;
+      this.#backOff(asCallError(error));
+      this.#host.claimed(this, wanted, [], sentAt);
+    }
+    this.#host.wake();
+  }
+
+  /** Settles and claims; `undefined` if there has been no claim. Results that are not settled are in the outbox again. */
+  async #settleAndClaim(batch: Outgoing<Held>[], wanted: number): Promise<ClaimedTask[] | undefined> {
+    let claimed: ClaimedTask[] | undefined;
+    try {
+      if (wanted > 0) claimed = await this.#lane.settleAndClaim(textOf(batch), this.#claim(wanted));
+      else if (batch.length > 0) await this.#lane.settle(textOf(batch));
+    } catch (thrown) {
+      const error = asCallError(thrown);
+      if (batch.length === 0) throw error;
+      if (error.isTransient) {
+        // Not known whether it was done. If it was, the results are refused when they come again, and the tasks that were
+        // claimed come back when their leases end.
+        this.#outbox.unshift(...batch);
+        throw error;
+      }
+      // One bad result must not keep the others.
+      await this.#settleApart(batch);
+      return undefined;
+    }
+    for (const { held, outcome } of batch) this.#host.settled(held, outcome);
+    return claimed;
+  }
+
+  #succeeded(settled: number, wanted: number, claimed: ClaimedTask[] | undefined, sentAt: number): void {
+    const durationMs = performance.now() - sentAt;
+    this.roundTripMs += (durationMs - this.roundTripMs) * 0.2;
+    if (this.#failures > 0) this.#host.recovered(this);
+    this.#failures = 0;
+    const count = claimed?.length ?? 0;
+    if (settled > 0 || count > 0) this.#host.called(this, settled, count, durationMs);
+    this.#host.claimed(this, wanted, claimed ?? [], sentAt);
+    if (!this.#isClaiming) return;
+    if (claimed === undefined) {
+      // What was settled may have made tasks ready.
+      this.#isHungry = true;
+    } else if (count >= wanted) {
+      this.#isHungry = true;
+      this.#bell?.disarm(this.queue);
+    } else {
+      this.#isHungry = this.#rang;
+      if (!this.#isHungry) this.#wait(count > 0);
+    }
+  }
+
+  /** Nothing is there: look again when the bell rings, or when the time has come. */
+  #wait(isBusy: boolean): void {
+    const look = (): void => {
+      this.#isHungry = true;
+      this.#host.wake();
+    };
+    // A crowd of workers that started together should not ask together for ever.
+    this.#timer = setTimeout(look, this.#host.pollMs * (0.9 + 0.2 * Math.random()));
+    const bell = this.#bell;
+    if (bell === undefined || bell.isArmed(this.queue)) return;
+    const arm = (): void => {
+      void bell.arm(this.queue).then((isArmed) => {
+        // What became ready before the bell was armed has rung for nobody.
+        if (isArmed && this.#isClaiming) look();
+        else if (!this.#isClaiming) bell.disarm(this.queue);
+      });
+    };
+    // While handlers end every few milliseconds, each end asks anyway.
+    if (isBusy) this.#armTimer = setTimeout(arm, SETTLING_DOWN_MS);
+    else arm();
+  }
+
+  #backOff(error: CallError): void {
+    this.#failures++;
+    this.#host.troubled(this, error, this.#failures);
+    const first = error.isTransient ? FIRST_DELAY_MS : 10 * FIRST_DELAY_MS;
+    const delay = Math.min(LONGEST_DELAY_MS, first * 2 ** Math.min(this.#failures - 1, 20));
+    this.#isBackingOff = true;
+    this.#isHungry = true;
+    this.#timer = setTimeout(() => {
+      this.#isBackingOff = false;
+      this.#host.wake();
+    }, delay * (0.5 + 0.5 * Math.random()));
+  }
+
+  /** Settles results in ever smaller batches, until the one is found that is refused as malformed. */
+  async #settleApart(batch: Outgoing<Held>[]): Promise<void> {
+    try {
+      await this.#lane.settle(textOf(batch));
+    } catch (thrown) {
+      const error = asCallError(thrown);
+      if (error.isTransient) {
+        this.#outbox.unshift(...batch);
+        throw error;
+      }
+      const [only] = batch;
+      if (only !== undefined && batch.length === 1) return this.#replace(only, error);
+      const half = batch.length >> 1;
+      const second = batch.slice(half);
+      try {
+        await this.#settleApart(batch.slice(0, half));
+      } catch (other) {
+        this.#outbox.push(...second);
+        throw other;
+      }
+      return this.#settleApart(second);
+    }
+    for (const { held, outcome } of batch) this.#host.settled(held, outcome);
+  }
+
+  /** A result that cannot be stored, such as one that is too large, is a failed attempt. */
+  async #replace(outgoing: Outgoing<Held>, error: CallError): Promise<void> {
+    const { held, outcome } = outgoing;
+    const isAboutOutput = error.status === 413 || /^(22|54)/.test(error.code ?? '');
+    if (outcome.status !== 'completed' || !isAboutOutput) {
+      held.isOver = true;
+      this.#host.gaveUp(held, error);
+      return;
+    }
+    const failure = { message: `the output cannot be stored: ${error.message}`, retryable: false, retryAfter: undefined };
+    const failed: Outcome = { status: 'failed', failure };
+    await this.#settleApart([{ held, outcome: failed, text: resultText(held.task, failed) }]);
+  }
+
+  #claim(maxTasks: number): { queue: string; maxTasks: number; leaseSeconds: number | null; workerId: string } {
+    return { queue: this.queue, maxTasks, leaseSeconds: this.#host.leaseSeconds, workerId: this.#host.workerId };
+  }
+}
+
+function textOf(batch: readonly Outgoing<unknown>[]): string {
+  return `[${batch.map(({ text }) => text).join(',')}]`;
+}
+
+function asCallError(thrown: unknown): CallError {
+  if (thrown instanceof CallError) return thrown;
+  return new CallError(thrown instanceof Error ? thrown.message : String(thrown), { isTransient: true, cause: thrown });
+}
