@@ -87,25 +87,25 @@ def test_ten_thousand_tasks_while_the_server_crashes(
     with Client(database.conninfo) as client:
         client.define(load)
         run = client.run(load, list(range(COUNT)))
-    processes.append(start(database.conninfo, load, concurrency=20))
+    processes.append(start(database.conninfo, load, concurrency=4))
     outcome: list[object] = []
 
     def wait() -> None:
         with Client(database.conninfo) as waiting:
             outcome.append(waiting.handle(run.run_id).wait(timeout=240))
 
-    with Client(database.conninfo) as client, Worker(database.conninfo, [load], concurrency=20):
+    with Client(database.conninfo) as client, Worker(database.conninfo, [load], concurrency=4):
         waiter = threading.Thread(target=wait)
         waiter.start()
         crashes = 0
         while crashes < 6:
-            time.sleep(0.3)
+            time.sleep(0.2)
             # In the middle of it, or not at all.
             if client.handle(run.run_id).status() != "started":
                 break
             fragile_server.restart_at_once()
             crashes += 1
-        assert crashes >= 3
+        assert crashes >= 2, "it crashed in the middle of it"
         check(database, client.handle(run.run_id), most_attempts=20)
         waiter.join()
     assert outcome == [{"total": sum(2 * n + 1 for n in range(COUNT))}]
