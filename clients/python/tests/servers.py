@@ -63,9 +63,14 @@ class Server:
 
     def restart_at_once(self) -> None:
         """Ends the server as a crash does, and starts it again."""
+        self.control("restart", "-m", "immediate")
+
+    def control(self, *arguments: str) -> None:
+        """Calls pg_ctl and waits for it."""
         data = self.folder / "data"
-        command = [str(self.folder / "bin/pg_ctl"), "restart", "-s", "-w", "-m", "immediate"]
-        command += ["-D", str(data), "-l", str(self.folder / "log")]
+        command = [str(self.folder / "bin/pg_ctl"), *arguments, "-s", "-w", "-D", str(data)]
+        if arguments[0] != "stop":
+            command += ["-l", str(self.folder / "log")]
         if os.getuid() == 0:
             command = ["runuser", "-u", pwd.getpwuid(data.stat().st_uid).pw_name, "--", *command]
         subprocess.run(command, check=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, cwd="/")

@@ -14,7 +14,7 @@ import pytest
 from servers import Database
 
 ROOT = Path(__file__).resolve().parents[3]
-PAGES = (ROOT / "docs/python.md", ROOT / "clients/python/README.md", ROOT / "README.md")
+PAGES = (ROOT / "docs/python.md", ROOT / "clients/python/README.md")
 
 
 def blocks(page: Path) -> list[str]:

@@ -87,25 +87,25 @@ def test_ten_thousand_tasks_while_the_server_crashes(
     with Client(database.conninfo) as client:
         client.define(load)
         run = client.run(load, list(range(COUNT)))
-    processes.append(start(database.conninfo, load, concurrency=20))
+    processes.append(start(database.conninfo, load, concurrency=4))
     outcome: list[object] = []
 
     def wait() -> None:
         with Client(database.conninfo) as waiting:
             outcome.append(waiting.handle(run.run_id).wait(timeout=240))
 
-    with Client(database.conninfo) as client, Worker(database.conninfo, [load], concurrency=20):
+    with Client(database.conninfo) as client, Worker(database.conninfo, [load], concurrency=4):
         waiter = threading.Thread(target=wait)
         waiter.start()
         crashes = 0
         while crashes < 6:
-            time.sleep(0.3)
+            time.sleep(0.2)
             # In the middle of it, or not at all.
             if client.handle(run.run_id).status() != "started":
                 break
             fragile_server.restart_at_once()
             crashes += 1
-        assert crashes >= 3
+        assert crashes >= 2, "it crashed in the middle of it"
         check(database, client.handle(run.run_id), most_attempts=20)
         waiter.join()
     assert outcome == [{"total": sum(2 * n + 1 for n in range(COUNT))}]
@@ -129,10 +129,12 @@ def test_a_result_waits_until_the_server_is_back(fragile_server: Server, fragile
         run = client.run(flow)
         with Worker(database.conninfo, [flow]):
             assert began.wait(10)
-            restarting = threading.Thread(target=fragile_server.restart_at_once)
-            restarting.start()
-            go_on.set()
-            restarting.join()
+            fragile_server.control("stop", "-m", "immediate")
+            try:
+                go_on.set()
+                time.sleep(1)
+            finally:
+                fragile_server.control("start")
             assert run.wait(timeout=30) == {"only": "kept"}
     assert database.rows("SELECT attempt, status FROM pgflow.step_tasks") == [(1, "completed")]
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import time
 from typing import Any
 
+import pytest
 from pooler import Pooler
 from servers import Database
 
 from pgflow import Client, Flow, Worker
 
 
-def test_work_goes_on_in_whatever_session(client: Client, database: Database) -> None:
+def test_work_goes_on_in_whatever_session(client: Client, database: Database, caplog: pytest.LogCaptureFixture) -> None:
     flow = Flow("pooled", timeout=1)
 
     @flow.map(over="run")
@@ -36,4 +37,5 @@ def test_work_goes_on_in_whatever_session(client: Client, database: Database) ->
                 output: Any = run.wait(timeout=10)
                 assert output == {"last": sum(range(1, count + 1))}
         assert pooler.transactions > 20
+    assert caplog.text == ""
     assert database.value("SELECT max(attempt) FROM pgflow.step_tasks") == 1
