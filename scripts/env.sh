@@ -16,6 +16,10 @@ else
 	cache=${PGFLOW_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/pgflow}
 	server_user=$(id -un)
 fi
+# Node.js trusts the certificates that it brings along, and with this those that the administrator of the system trusts.
+if [ -z "${NODE_EXTRA_CA_CERTS:-}" ] && [ -f /etc/ssl/certs/ca-certificates.crt ]; then
+	export NODE_EXTRA_CA_CERTS=/etc/ssl/certs/ca-certificates.crt
+fi
 umask 022
 mkdir -p "$cache"
 
