@@ -195,19 +195,25 @@ impl Keys {
         if asked.is_some_and(|asked| asked.elapsed() < age) {
             return Ok(());
         }
+        let read = publisher.read().await;
+        // Only now: a request that was given up meanwhile has not asked.
         *asked = Some(Instant::now());
-        let response = publisher
+        self.put(read?);
+        Ok(())
+    }
+}
+
+impl Publisher {
+    async fn read(&self) -> Result<JwkSet, AnyError> {
+        let response = self
             .client
-            .get(&publisher.url)
+            .get(&self.url)
             .send()
             .await?
             .error_for_status()?;
         let body = response.bytes().await?;
-        self.put(
-            serde_json::from_slice(&body)
-                .map_err(|error| format!("{} is no JWK set: {error}", publisher.url))?,
-        );
-        Ok(())
+        let set = serde_json::from_slice(&body);
+        Ok(set.map_err(|error| format!("{} is no JWK set: {error}", self.url))?)
     }
 }
 

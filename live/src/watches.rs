@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use serde_json::value::RawValue;
 use tokio::sync::{Notify, watch};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 use tokio_postgres::Row;
 use uuid::Uuid;
 
@@ -30,6 +30,9 @@ const LOOK: &str = include_str!("statements/look.sql");
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(15);
 const RUNG_PAUSE: Duration = Duration::from_secs(60);
+
+/// How long one who begins to watch waits for the first look.
+const PATIENCE: Duration = Duration::from_secs(15);
 
 /// A run of so few steps is looked at as a whole whenever it is rung for. Larger ones are looked at where a bell says.
 const FEW_STEPS: usize = 200;
@@ -167,22 +170,11 @@ impl Watches {
         // One look since now: the caller may have lost the right that others have begun to watch with.
         let begun = watcher.view.borrow().looks;
         watcher.watch.bell.ring(None);
-        loop {
-            let view = watcher.view.borrow_and_update().clone();
-            if view.looks > begun {
-                match view.seen {
-                    Some(Ok(snapshot)) => {
-                        watcher.teller = Some(Teller::new(snapshot));
-                        return Ok(watcher);
-                    }
-                    Some(Err(failure)) => return Err(failure),
-                    None => {}
-                }
-            }
-            if watcher.view.changed().await.is_err() {
-                return Err(Failure::Unavailable("the server is going down".to_owned()));
-            }
-        }
+        // A watch that others have goes on in silence while the database is away; who is new is told.
+        timeout(PATIENCE, watcher.see(begun))
+            .await
+            .map_err(|_| Failure::Database)??;
+        Ok(watcher)
     }
 
     fn enter(self: &Arc<Self>, run_id: Uuid, caller: &Caller) -> Result<Watcher, Failure> {
@@ -256,6 +248,26 @@ impl Watcher {
         &self.caller
     }
 
+    /// Waits until there have been more looks than these, and takes what was seen as known.
+    async fn see(&mut self, begun: u64) -> Result<(), Failure> {
+        loop {
+            let view = self.view.borrow_and_update().clone();
+            if view.looks > begun {
+                match view.seen {
+                    Some(Ok(snapshot)) => {
+                        self.teller = Some(Teller::new(snapshot));
+                        return Ok(());
+                    }
+                    Some(Err(failure)) => return Err(failure),
+                    None => {}
+                }
+            }
+            if self.view.changed().await.is_err() {
+                return Err(Failure::Unavailable("the server is going down".to_owned()));
+            }
+        }
+    }
+
     /// Watches in the place of another one, and tells what that one has not told yet.
     pub fn instead_of(mut self, other: &mut Self) -> Self {
         self.teller = other.teller.take();
@@ -315,7 +327,7 @@ impl Keeper {
         loop {
             let rung = timeout_at(everywhere_at, self.watch.bell.notify.notified())
                 .await
-                .is_ok();
+                .is_ok_and(|()| Instant::now() < everywhere_at);
             if self.watch.watchers.load(Ordering::Relaxed) == 0 {
                 return;
             }

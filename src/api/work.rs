@@ -137,10 +137,12 @@ fn settle_and_claim(
         rights::may_claim(session, queue)?;
         let mut request = claim_request(queue, max_tasks, lease_seconds, worker_id)?;
         let batch = results::read(required("results", results)?)?;
-        if !batch.is_empty() {
-            results::settle(session, batch, &mut request.run_locks)?;
+        if batch.is_empty() {
+            return claim::claim(session, &request);
         }
-        claim::claim(session, &request)
+        results::settle(session, batch, &mut request.run_locks)?;
+        // Settling may have waited for locks, and leases last from when they are given.
+        claim::claim(&session.later(), &request)
     }))
 }
 

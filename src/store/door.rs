@@ -28,6 +28,17 @@ pub struct Session {
     pub now: Instant,
 }
 
+impl Session {
+    /// The same session, with the clock read anew: for a part of a call that may have waited for locks before it. The clock
+    /// does not go back within a call.
+    pub fn later(&self) -> Self {
+        Self {
+            now: self.now.max(Instant::now()),
+            ..*self
+        }
+    }
+}
+
 /// Runs `work` behind the door and returns what it returns; an error leaves as an error of PostgreSQL.
 pub fn enter<T>(work: impl FnOnce(&Session) -> Result<T>) -> T {
     match act(work) {

@@ -159,7 +159,9 @@ def an_accepted_task_that_nobody_completes_is_sent_again(db):
     http_flow(db, "forgotten", "/status/202", timeout=30)
     run = db.run("forgotten")
     eventually(lambda: endpoint.server().of(run), "the request came")
-    # The lease ends now, instead of in a minute and a half.
+    eventually(lambda: db.one(f"select lease_expires_at - clock_timestamp() <= '30 seconds' from pgflow.live_tasks where run_id = '{run}'") == "t",
+               "it has been handed over")
+    # The lease ends now, instead of in half a minute.
     db.rows(f"update pgflow.live_tasks set lease_expires_at = clock_timestamp() where run_id = '{run}'")
     eventually(lambda: len(endpoint.server().of(run)) == 2, "it came again", within=6)
     assert [request.headers["pgflow-attempt"] for request in endpoint.server().of(run)] == ["1", "2"]

@@ -145,6 +145,8 @@ test('without a token only the own page may ask, and those that are named', asyn
   assert.equal(await status({ host: 'evil.example', origin: 'http://evil.example' }), 401)
   assert.equal(await status({ host: `evil.example:${own.split(':')[1]}` }), 401)
   assert.equal(await status({ host: `localhost:${own.split(':')[1]}` }), 200)
+  // A proxy on this machine passes on the name that it is known by.
+  assert.equal(await status({ host: 'app.example', origin: 'https://app.example' }), 200)
   // A token is not brought along unasked.
   assert.equal(await status({ origin: 'https://evil.example', authorization: `Bearer ${ann()}` }), 200)
 })
