@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import sys
 import threading
 import time
@@ -123,6 +124,42 @@ def test_a_coroutine_may_come_from_an_ordinary_function(client: Client, database
     client.define(flow)
     with Worker(database.conninfo, [flow]):
         assert client.run(flow, 1).wait(timeout=10) == {"sooner": 2}
+
+
+def test_context_variables_do_not_leak_from_task_to_task(client: Client, database: Database) -> None:
+    flow = Flow("f")
+    tenant: contextvars.ContextVar[str] = contextvars.ContextVar("tenant", default="nobody")
+
+    def move_in() -> str:
+        found = tenant.get()
+        tenant.set("somebody")
+        return found
+
+    async def later() -> list[str]:
+        return [tenant.get(), move_in()]
+
+    @flow.map(over="run")
+    async def coroutine(item: int) -> str:
+        return move_in()
+
+    @flow.map(over="run")
+    def thread(item: int) -> str:
+        return move_in()
+
+    @flow.map(over="run")
+    def both(item: int) -> Any:
+        move_in()
+        return later()
+
+    client.define(flow)
+    with Worker(database.conninfo, [flow], concurrency=1):
+        output = client.run(flow, list(range(20))).wait(timeout=10)
+    assert output == {
+        "coroutine": ["nobody"] * 20,
+        "thread": ["nobody"] * 20,
+        # One task is in one context, whatever it is made of.
+        "both": [["somebody", "somebody"]] * 20,
+    }
 
 
 def test_an_error_is_a_failed_attempt_and_says_where(client: Client, database: Database) -> None:

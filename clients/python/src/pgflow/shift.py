@@ -18,6 +18,7 @@ own, so that nothing can hold it up.
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import inspect
 import logging
 import random
@@ -94,6 +95,8 @@ class Shift:
         self._settings = settings
         self.loop = asyncio.get_running_loop()
         self._threads = Threads(settings.concurrency, settings.worker_id)
+        # Each task gets a copy: what a handler sets in its context variables is not there for the next one.
+        self._scope = contextvars.copy_context()
         prepares = settings.listens
         # A pooler in transaction mode would keep the setting for others.
         self._link = Link(settings.conninfo, prepares=prepares, lock_timeout=_LOCK_PATIENCE if prepares else None)
@@ -468,15 +471,16 @@ class Shift:
             task = self._backlog.popleft()
             task.started_at = time.monotonic()
             self._running.add(task)
+            task.scope = self._scope.copy()
             if task.handler.is_async:
-                task.coroutine = self.loop.create_task(self._await(task, None))
+                task.coroutine = self.loop.create_task(self._await(task, None), context=task.scope)
             else:
                 self._threads.submit(lambda task=task: self._work_in_thread(task))  # type: ignore[misc]
 
     def _work_in_thread(self, task: Task) -> None:
         verdict: Any
         try:
-            output = task.call()
+            output = task.scope.run(task.call)
             verdict = output if inspect.isawaitable(output) else completed(output, task.context)
         except BaseException as error:  # whatever a handler raises, it is the attempt that ends
             verdict = self._failed(task, error)
@@ -497,7 +501,7 @@ class Shift:
             if isinstance(verdict, str):
                 self._finish(task, verdict)
             elif task in self._held:
-                task.coroutine = self.loop.create_task(self._await(task, verdict))
+                task.coroutine = self.loop.create_task(self._await(task, verdict), context=task.scope)
             else:
                 self._finish(task, RELEASE)
 

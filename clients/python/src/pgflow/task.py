@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import traceback
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -39,6 +40,8 @@ class Task:
     """Seconds."""
     extend_at: float
     started_at: float = 0.0
+    scope: contextvars.Context = field(default_factory=contextvars.Context, repr=False)
+    """The context variables that its handler sees."""
     is_lost: bool = False
     """The lease is another's, or the run has ended: nobody wants the result."""
     is_given_back: bool = False
