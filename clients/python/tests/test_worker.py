@@ -312,6 +312,34 @@ def test_the_lease_of_a_long_handler_is_extended(client: Client, database: Datab
     assert attempts(database, run.run_id) == [(1, "completed", None)] * 2
 
 
+@pytest.mark.parametrize("listen", [True, False])
+def test_an_open_transaction_holds_up_the_leases_of_its_own_run_alone(
+    client: Client, database: Database, listen: bool
+) -> None:
+    flow = Flow("f", timeout=2)
+    begun: list[str] = []
+
+    @flow.step
+    async def only(run: str) -> str:
+        begun.append(run)
+        await asyncio.sleep(5 if run == "free" else 8)
+        return run
+
+    client.define(flow)
+    with (
+        Worker(database.conninfo, [flow], listen=listen, poll_interval=0.2),
+        psycopg.connect(database.conninfo) as holder,
+    ):
+        held = [client.run(flow, "held") for _ in range(3)]
+        free = client.run(flow, "free")
+        eventually(lambda: len(begun) == 4, "all of them run")
+        for run in held:
+            holder.execute("SELECT pgflow.cancel_run(%s)", (run.run_id,))
+        assert free.wait(timeout=10) == {"only": "free"}
+        assert attempts(database, free.run_id) == [(1, "completed", None)]
+        holder.rollback()
+
+
 def test_who_lost_its_task_is_told_so(client: Client, database: Database) -> None:
     flow = Flow("f", timeout=1)
     told: list[str] = []

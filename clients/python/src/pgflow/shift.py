@@ -65,6 +65,8 @@ _KEEPING = 0.2
 _SETTLED_DOWN = 0.01
 # Somebody who holds a run longer than this has forgotten it.
 _LOCK_PATIENCE = 2.0
+# The keeper of leases has others to look after.
+_LEASE_PATIENCE = 0.3
 _FIRST_DELAY, _LAST_DELAY = 0.1, 5.0
 _LAST_REST = 10.0
 # After the end of the time to shut down, to tell the server of it, and for coroutines to heed being cancelled.
@@ -98,10 +100,9 @@ class Shift:
         # Each task gets a copy: what a handler sets in its context variables is not there for the next one.
         self._scope = contextvars.copy_context()
         prepares = settings.listens
-        # A pooler in transaction mode would keep the setting for others.
-        self._link = Link(settings.conninfo, prepares=prepares, lock_timeout=_LOCK_PATIENCE if prepares else None)
+        self._link = Link(settings.conninfo, prepares=prepares, lock_timeout=_LOCK_PATIENCE)
         self._patient_link = Link(settings.conninfo, prepares=prepares)
-        self._lease_link = Link(settings.conninfo, prepares=prepares)
+        self._lease_link = Link(settings.conninfo, prepares=prepares, lock_timeout=_LEASE_PATIENCE)
         self._ear = Link(settings.conninfo, prepares=prepares)
 
         # What is held: running, or claimed ahead and waiting for its turn. In `_results` is what waits to be settled.
@@ -613,6 +614,7 @@ class Shift:
     async def _keep_leases(self) -> None:
         """Extends the leases of what runs, and gives back what has waited too long for its turn."""
         delays = _Delays("extending leases")
+        stuck: dict[str, None] = {}
         while True:
             await self._holds.wait()
             await asyncio.sleep(_KEEPING)
@@ -622,10 +624,21 @@ class Shift:
             now = time.monotonic()
             self._give_back_stale(now)
             due = sorted((task for task in self._held if task.extend_at <= now), key=lambda task: task.extend_at)
+            # Runs whose tasks somebody held at the last look come last, and only the first of them is waited for.
+            due.sort(key=lambda task: task.run_id in stuck)
+            tried = {task.run_id for task in due if task.run_id in stuck} - {next(iter(stuck), "")}
             try:
                 for task in due:
-                    if task in self._held and not task.is_lost and not task.context.is_settled:
-                        await self._extend(task)
+                    if task.run_id in tried or not self._wants_lease(task):
+                        continue
+                    if await self._extend(task):
+                        stuck.pop(task.run_id, None)
+                    else:
+                        tried.add(task.run_id)
+                        stuck.pop(task.run_id, None)
+                        stuck[task.run_id] = None
+                if stuck and next(iter(stuck)) not in {task.run_id for task in due}:
+                    stuck.pop(next(iter(stuck)))
                 delays.end()
             except psycopg.Error as error:
                 await delays.wait(error)
@@ -637,7 +650,11 @@ class Shift:
             while self._backlog and now - self._backlog[0].claimed_at > _STALE:
                 self._give_back(self._backlog.popleft())
 
-    async def _extend(self, task: Task) -> None:
+    def _wants_lease(self, task: Task) -> bool:
+        return task in self._held and not task.is_lost and not task.context.is_settled
+
+    async def _extend(self, task: Task) -> bool:
+        """False if somebody holds the task: that is for later."""
         # In calls of their own: several in one transaction would hold rows that a settlement may want in another order.
         called_at = time.monotonic()
         try:
@@ -647,6 +664,8 @@ class Shift:
             )
             is_mine = bool(rows[0][0])
         except psycopg.Error as error:
+            if is_locked(error):
+                return False
             if not is_refusal(error):
                 raise
             _log.warning("%s: its lease is not extended: %s", task.name, error)
@@ -655,6 +674,7 @@ class Shift:
             task.extend_at = called_at + task.lease_span / 2
         else:
             self._lose(task)
+        return True
 
 
 class _Delays:
