@@ -27,6 +27,7 @@ from pgflow import (
     TaskCancelled,
     Worker,
 )
+from pgflow.encoding import encode
 from pgflow.link import Link
 
 ATTEMPTS = """
@@ -520,6 +521,99 @@ def test_a_locked_run_does_not_hold_up_the_others(client: Client, database: Data
             holder.commit()
             assert locked.wait(timeout=10) == {"last": sum(range(50))}
     assert database.value("SELECT max(attempt) FROM pgflow.step_tasks") == 1
+
+
+def test_a_result_that_waits_keeps_its_lease(client: Client, database: Database) -> None:
+    flow = Flow("f", timeout=1, max_attempts=5, base_delay=0)
+
+    @flow.step
+    async def only(run: Any, ctx: Context) -> int:
+        await asyncio.sleep(0.3)
+        return ctx.attempt
+
+    client.define(flow)
+    run = client.run(flow)
+    with psycopg.connect(database.conninfo) as holder:
+        holder.execute("SELECT pgflow_locks.lock_run(%s)", (run.run_id,))
+        with Worker(database.conninfo, [flow], poll_interval=0.2):
+            time.sleep(5)
+            holder.commit()
+            assert run.wait(timeout=10) == {"only": 1}
+    assert attempts(database, run.run_id) == [(1, "completed", None)]
+
+
+@pytest.mark.parametrize(("count", "size", "most"), [(4000, 10, 2500), (120, 2_000_000, 40)])
+def test_no_more_is_done_than_can_be_settled(
+    client: Client, database: Database, count: int, size: int, most: int
+) -> None:
+    flow = Flow("f")
+    done = 0
+
+    @flow.map(over="run")
+    async def each(item: int) -> str:
+        nonlocal done
+        done += 1
+        return "x" * size
+
+    client.define(flow)
+    run = client.run(flow, list(range(count)))
+    with psycopg.connect(database.conninfo) as holder:
+        holder.execute("SELECT pgflow_locks.lock_run(%s)", (run.run_id,))
+        with Worker(database.conninfo, [flow], batch_size=1000):
+            eventually(lambda: done >= most / 4, "they begin")
+            time.sleep(5)
+            assert done < most
+            holder.commit()
+            if count == 4000:
+                assert len(run.wait(timeout=30)["each"]) == count
+    assert database.value("SELECT max(attempt) FROM pgflow.step_tasks") == 1
+
+
+def test_locked_runs_wait_in_turn(client: Client, database: Database) -> None:
+    flow = Flow("f", max_attempts=1)
+
+    @flow.step
+    async def only(run: int) -> int:
+        await asyncio.sleep(0.2)
+        return run * 2
+
+    client.define(flow)
+    with (
+        psycopg.connect(database.conninfo) as first,
+        psycopg.connect(database.conninfo) as second,
+        Worker(database.conninfo, [flow]),
+    ):
+        runs = [client.run(flow, 1), client.run(flow, 2)]
+        for holder, run in zip((first, second), runs, strict=True):
+            holder.execute("SELECT pgflow_locks.lock_run(%s)", (run.run_id,))
+        time.sleep(6)
+        second.commit()
+        assert runs[1].wait(timeout=4) == {"only": 4}
+        assert runs[0].status() == "started"
+        first.commit()
+        assert runs[0].wait(timeout=4) == {"only": 2}
+
+
+def test_a_refused_output_and_a_locked_run_in_one_call(
+    client: Client, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flow = Flow("f", max_attempts=1)
+
+    @flow.step
+    async def only(run: str) -> str:
+        await asyncio.sleep(0.3)
+        return run
+
+    client.define(flow)
+    monkeypatch.setattr("pgflow.task.encode", lambda output: "9" * 140_000 if output == "refused" else encode(output))
+    with psycopg.connect(database.conninfo) as holder:
+        locked, refused, good = (client.run(flow, payload) for payload in ("locked", "refused", "good"))
+        holder.execute("SELECT pgflow_locks.lock_run(%s)", (locked.run_id,))
+        with Worker(database.conninfo, [flow]):
+            assert good.wait(timeout=8) == {"only": "good"}
+            eventually(lambda: refused.status() == "failed", "the refused one fails")
+            holder.commit()
+            assert locked.wait(timeout=5) == {"only": "locked"}
 
 
 def test_a_busy_worker_makes_one_round_trip_for_a_batch(

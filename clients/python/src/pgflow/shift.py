@@ -21,6 +21,7 @@ import asyncio
 import contextvars
 import inspect
 import logging
+import math
 import random
 import threading
 import time
@@ -65,6 +66,8 @@ _KEEPING = 0.2
 _SETTLED_DOWN = 0.01
 # Somebody who holds a run longer than this has forgotten it.
 _LOCK_PATIENCE = 2.0
+# Those who have are waited for in turn.
+_LOCK_TURN = 0.5
 # The keeper of leases has others to look after.
 _LEASE_PATIENCE = 0.3
 _FIRST_DELAY, _LAST_DELAY = 0.1, 5.0
@@ -101,7 +104,7 @@ class Shift:
         self._scope = contextvars.copy_context()
         prepares = settings.listens
         self._link = Link(settings.conninfo, prepares=prepares, lock_timeout=_LOCK_PATIENCE)
-        self._patient_link = Link(settings.conninfo, prepares=prepares)
+        self._patient_link = Link(settings.conninfo, prepares=prepares, lock_timeout=_LOCK_TURN)
         self._lease_link = Link(settings.conninfo, prepares=prepares, lock_timeout=_LEASE_PATIENCE)
         self._ear = Link(settings.conninfo, prepares=prepares)
 
@@ -112,6 +115,9 @@ class Shift:
         self._results: deque[Result] = deque()
         # Results of runs that somebody has locked, by run.
         self._locked: dict[str, list[Result]] = {}
+        # All of these, and those on their way to the server, with what they are worth in bytes.
+        self._unsettled: dict[Task, Result] = {}
+        self._unsettled_bytes = 0
         self._is_locked = asyncio.Event()
         # Seconds that a handler takes, as of late.
         self._pace: float | None = None
@@ -178,7 +184,7 @@ class Shift:
             for link in (self._link, self._patient_link, self._lease_link, self._ear):
                 await link.close()
             self._threads.close()
-            left = len(self._results) + sum(map(len, self._locked.values()))
+            left = len(self._unsettled)
             if left:
                 _log.error("%s: %d results could not be handed over", settings.worker_id, left)
             _log.info("%s: has ended", settings.worker_id)
@@ -226,6 +232,46 @@ class Shift:
             if task.coroutine is not None:
                 task.coroutine.cancel()
 
+    # Results that wait.
+
+    def _hand_over(self, task: Task, verdict: str) -> None:
+        result = task.result(verdict)
+        self._note(result)
+        self._results.append(result)
+        self._holds.set()
+
+    def _note(self, result: Result) -> None:
+        self._unsettled[result.task] = result
+        self._unsettled_bytes += len(result.verdict)
+
+    def _forget(self, results: Iterable[Result]) -> None:
+        """The server has answered: they need nothing more."""
+        was_full = self._is_full()
+        for result in results:
+            if self._unsettled.get(result.task) is result:
+                del self._unsettled[result.task]
+                self._unsettled_bytes -= len(result.verdict)
+        if was_full and not self._is_stopping:
+            self._start_tasks()
+            self._wake.set()
+
+    def _is_full(self) -> bool:
+        """Whether so much waits to be settled that nothing may be begun."""
+        return self._unsettled_bytes > 2 * _MOST_BYTES or sum(map(len, self._locked.values())) >= _MOST_RESULTS
+
+    def _put_aside(self, results: Iterable[Result]) -> None:
+        """Leaves results of locked runs to the patient one."""
+        for result in results:
+            waiting = self._locked.setdefault(result.task.run_id, [])
+            if not waiting:
+                _log.warning(
+                    "%s: run %s is locked by somebody: its results wait",
+                    self._settings.worker_id,
+                    result.task.run_id,
+                )
+            waiting.append(result)
+        self._is_locked.set()
+
     # Speaking to the server.
 
     async def _exchange_all(self) -> None:
@@ -255,7 +301,7 @@ class Shift:
             if self._results or self._next_claim()[1] > 0:
                 self._is_idle.clear()
                 return True
-            if self._is_stopping and not self._locked and all(task.is_lost for task in self._held):
+            if self._is_stopping and not self._unsettled and all(task.is_lost for task in self._held):
                 return False
             if self._hungry or self._is_stopping or self._room() <= 0:
                 self._is_idle.clear()
@@ -294,11 +340,11 @@ class Shift:
         ahead = 0
         if self._pace is not None:
             ahead = min(settings.batch_size, int(settings.concurrency * _LOOKAHEAD / max(self._pace, 1e-6)))
-        return settings.concurrency + ahead - len(self._held)
+        return settings.concurrency + ahead - len(self._held) - len(self._results)
 
     def _next_claim(self) -> tuple[str, int]:
         """The queue to claim from and how many tasks, 0 if none."""
-        if not self._is_stopping and self._hungry:
+        if not self._is_stopping and self._hungry and not self._is_full():
             room = min(self._room(), self._settings.batch_size)
             if room > 0:
                 now = time.monotonic()
@@ -351,6 +397,7 @@ class Shift:
                 raise
             return
         self._has_claimed = True
+        self._forget(results)
         if len(rows) == room:
             self._look_again([queue])
         self._take(rows, queue, called_at)
@@ -358,6 +405,7 @@ class Shift:
     async def _settle(self, results: list[Result]) -> None:
         try:
             await self._link.rows(_SETTLE, (_array(results),))
+            self._forget(results)
         except psycopg.Error as error:
             if is_locked(error):
                 await self._settle_run_by_run(results)
@@ -371,67 +419,93 @@ class Shift:
         runs: dict[str, list[Result]] = {}
         for result in results:
             runs.setdefault(result.task.run_id, []).append(result)
-        for run_id, group in runs.items():
+        for group in runs.values():
             is_free = len(runs) > 1
             try:
                 if is_free:
                     await self._link.rows(_SETTLE, (_array(group),))
+                    self._forget(group)
             except psycopg.Error as error:
                 if is_refusal(error):
-                    await self._settle_one_by_one(list(group))
+                    for result in group:
+                        results.remove(result)
+                    try:
+                        await self._settle_one_by_one(group)
+                    finally:
+                        results.extend(group)
                 elif is_locked(error):
                     is_free = False
                 else:
                     raise
             if not is_free:
-                _log.warning("%s: run %s is locked by somebody: its results wait", self._settings.worker_id, run_id)
-                self._locked.setdefault(run_id, []).extend(group)
-                self._is_locked.set()
+                self._put_aside(group)
             for result in group:
                 results.remove(result)
 
     async def _settle_patiently(self) -> None:
-        """Hands over the results of runs that are locked, however long that takes."""
+        """Hands over the results of runs that are locked, however long that takes, one run after the other."""
         delays = _Delays("settling")
         while True:
             await self._is_locked.wait()
             run_id, waiting = next(iter(self._locked.items()))
-            group = waiting[:_MOST_RESULTS]
+            # The first one feels whether the run is still locked; if not, the others go the usual way.
+            result = waiting[0]
+            is_locked_still = False
             try:
-                await self._patient_link.rows(_SETTLE, (_array(group),))
+                await self._patient_link.rows(_SETTLE, (_array([result]),))
                 delays.end()
+                self._forget([result])
+                waiting.pop(0)
             except psycopg.Error as error:
-                if not is_refusal(error):
+                if is_locked(error):
+                    is_locked_still = True
+                elif is_refusal(error):
+                    self._refuse(waiting, error)
+                    is_locked_still = bool(waiting)
+                else:
                     await delays.wait(error)
-                    continue
-                # Nothing is locked any more, or the server would not have looked at them.
+                    is_locked_still = True
+            del self._locked[run_id]
+            if is_locked_still:
+                self._locked[run_id] = waiting
+            else:
                 self._results.extend(waiting)
-                group = list(waiting)
-            del waiting[: len(group)]
-            if not waiting:
-                del self._locked[run_id]
+                if not self._is_stopping:
+                    self._start_tasks()
+                self._look_again(self._settings.queues)
             if not self._locked:
                 self._is_locked.clear()
-            self._look_again(self._settings.queues)
 
     async def _settle_one_by_one(self, results: list[Result]) -> None:
-        """The server refused the whole call because of one of them: finds it, and settles the others.
-
-        An output that cannot be stored is a failed attempt.
-        """
+        """The server refused the whole call because of one of them: finds it, and settles the others."""
         while results:
             result = results[0]
+            if result.task.run_id in self._locked:
+                self._put_aside([results.pop(0)])
+                continue
             try:
                 await self._link.rows(_SETTLE, (_array([result]),))
             except psycopg.Error as error:
-                if not is_refusal(error):
+                if is_locked(error):
+                    self._put_aside([results.pop(0)])
+                elif is_refusal(error):
+                    self._refuse(results, error)
+                else:
                     raise
-                if result.verdict.startswith('"output"') and error.sqlstate != "42501":
-                    _log.warning("%s: its output was refused: %s", result.task.name, error)
-                    results[0] = result.task.result(rejected(f"the output cannot be stored: {error}"))
-                    continue
-                _log.error("%s: its result was refused: %s", result.task.name, error)
-            results.pop(0)
+                continue
+            self._forget([results.pop(0)])
+
+    def _refuse(self, results: list[Result], error: psycopg.Error) -> None:
+        """The server refused the first of them: an output that cannot be stored is a failed attempt."""
+        result = results.pop(0)
+        self._forget([result])
+        if result.verdict.startswith('"output"') and error.sqlstate != "42501":
+            _log.warning("%s: its output was refused: %s", result.task.name, error)
+            instead = result.task.result(rejected(f"the output cannot be stored: {error}"))
+            self._note(instead)
+            results.insert(0, instead)
+        else:
+            _log.error("%s: its result was refused: %s", result.task.name, error)
 
     # What is claimed, and what becomes of it.
 
@@ -443,7 +517,7 @@ class Shift:
                 # Of a version that this program does not know. Somebody who does will take it.
                 unknown.add(f"{row[1]}.{row[2]}")
                 stranger = claimed(row, _NOBODY, self._settings.worker_id, called_at)
-                self._results.append(stranger.result(RELEASE))
+                self._hand_over(stranger, RELEASE)
                 continue
             task = claimed(row, handler, self._settings.worker_id, called_at)
             self._held.add(task)
@@ -468,7 +542,7 @@ class Shift:
         self._start_tasks()
 
     def _start_tasks(self) -> None:
-        while self._backlog and len(self._running) < self._settings.concurrency:
+        while self._backlog and len(self._running) < self._settings.concurrency and not self._is_full():
             task = self._backlog.popleft()
             task.started_at = time.monotonic()
             self._running.add(task)
@@ -538,7 +612,7 @@ class Shift:
                 # What depends on it may be ready.
                 self._look_again(self._settings.queues)
             elif not task.is_lost:
-                self._results.append(task.result(verdict))
+                self._hand_over(task, verdict)
         if not self._is_stopping:
             self._start_tasks()
         if not self._held:
@@ -550,7 +624,7 @@ class Shift:
         self._held.discard(task)
         if not task.is_lost:
             task.is_given_back = True
-            self._results.append(task.result(RELEASE))
+            self._hand_over(task, RELEASE)
         self._wake.set()
 
     def _lose(self, task: Task) -> None:
@@ -618,12 +692,14 @@ class Shift:
         while True:
             await self._holds.wait()
             await asyncio.sleep(_KEEPING)
-            if not self._held:
+            if not self._held and not self._unsettled:
                 self._holds.clear()
                 continue
             now = time.monotonic()
             self._give_back_stale(now)
-            due = sorted((task for task in self._held if task.extend_at <= now), key=lambda task: task.extend_at)
+            # What is done is ours until it is settled, or somebody would do it again.
+            ours = [*self._held, *self._unsettled]
+            due = sorted((task for task in ours if task.extend_at <= now), key=lambda task: task.extend_at)
             # Runs whose tasks somebody held at the last look come last, and only the first of them is waited for.
             due.sort(key=lambda task: task.run_id in stuck)
             tried = {task.run_id for task in due if task.run_id in stuck} - {next(iter(stuck), "")}
@@ -651,7 +727,8 @@ class Shift:
                 self._give_back(self._backlog.popleft())
 
     def _wants_lease(self, task: Task) -> bool:
-        return task in self._held and not task.is_lost and not task.context.is_settled
+        is_ours = task in self._held or task in self._unsettled
+        return is_ours and not task.is_lost and not task.context.is_settled
 
     async def _extend(self, task: Task) -> bool:
         """False if somebody holds the task: that is for later."""
@@ -668,11 +745,14 @@ class Shift:
                 return False
             if not is_refusal(error):
                 raise
-            _log.warning("%s: its lease is not extended: %s", task.name, error)
+            if task in self._held:
+                _log.warning("%s: its lease is not extended: %s", task.name, error)
             is_mine = False
         if is_mine:
             task.extend_at = called_at + task.lease_span / 2
         else:
+            # Of what waits to be settled the answer to that will say so. It may be on its way.
+            task.extend_at = math.inf
             self._lose(task)
         return True
 
