@@ -616,6 +616,34 @@ def test_a_refused_output_and_a_locked_run_in_one_call(
             assert locked.wait(timeout=5) == {"only": "locked"}
 
 
+def test_a_result_that_the_server_fails_at_does_not_hold_up_the_others(
+    client: Client, database: Database, caplog: pytest.LogCaptureFixture
+) -> None:
+    flow = Flow("f", timeout=2)
+
+    @flow.map(over="run")
+    async def each(item: Any) -> Any:
+        return item
+
+    client.define(flow)
+    database.rows(
+        "CREATE FUNCTION dislikes() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
+        "IF new.output::text LIKE '%%poison%%' THEN RAISE 'I dislike it'; END IF; RETURN new; END $$"
+    )
+    database.rows(
+        "CREATE TRIGGER dislikes BEFORE INSERT OR UPDATE ON pgflow.step_tasks FOR EACH ROW EXECUTE FUNCTION dislikes()"
+    )
+    poisoned = client.run(flow, ["poison", 1])
+    with Worker(database.conninfo, [flow], shutdown_timeout=0.5):
+        for _ in range(3):
+            assert client.run(flow, [1, 2, 3]).wait(timeout=5) == {"each": [1, 2, 3]}
+        time.sleep(2.5)
+        assert attempts(database, poisoned.run_id) == [(1, "started", None), (1, "completed", None)]
+        database.rows("DROP TRIGGER dislikes ON pgflow.step_tasks")
+        assert poisoned.wait(timeout=10) == {"each": ["poison", 1]}
+    assert "the server fails at its result, tried again in 1 s: I dislike it" in caplog.text
+
+
 def test_a_busy_worker_makes_one_round_trip_for_a_batch(
     client: Client, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -72,6 +72,15 @@ def is_locked(error: psycopg.Error) -> bool:
     return error.sqlstate == "55P03"
 
 
+def is_odd(error: psycopg.Error) -> bool:
+    """Whether it is none that is known to pass: a trigger of somebody else's, perhaps, that dislikes a result.
+
+    Known are those about connections (08), transactions (25, 40), resources (53), locks (55) and operators (57).
+    """
+    state = error.sqlstate or ""
+    return state != "" and state[:2] not in ("08", "25", "40", "53", "55", "57") and not is_refusal(error)
+
+
 def is_setup(error: psycopg.Error) -> bool:
     """Whether the database has no pgflow that this role may use."""
     return error.sqlstate in ("42883", "3F000", "42501", "42P01")

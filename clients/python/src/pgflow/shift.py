@@ -35,7 +35,7 @@ import psycopg
 
 from .errors import NonRetryable, RetryAfter, refusals
 from .handler import Handler
-from .link import Link, is_locked, is_refusal, is_setup
+from .link import Link, is_locked, is_odd, is_refusal, is_setup
 from .task import RELEASE, SETTLED, Result, Task, abandoned, claimed, completed, failed, rejected, without_ours
 from .threads import Threads
 
@@ -72,6 +72,7 @@ _LOCK_TURN = 0.5
 _LEASE_PATIENCE = 0.3
 _FIRST_DELAY, _LAST_DELAY = 0.1, 5.0
 _LAST_REST = 10.0
+_LAST_PARKING = 60.0
 # After the end of the time to shut down, to tell the server of it, and for coroutines to heed being cancelled.
 LAST_WORDS, HEED = 10.0, 1.0
 
@@ -115,6 +116,8 @@ class Shift:
         self._results: deque[Result] = deque()
         # Results of runs that somebody has locked, by run.
         self._locked: dict[str, list[Result]] = {}
+        # Results that the server fails at, for reasons that are not known to pass, and when they are tried again.
+        self._parked: dict[Result, asyncio.TimerHandle] = {}
         # All of these, and those on their way to the server, with what they are worth in bytes.
         self._unsettled: dict[Task, Result] = {}
         self._unsettled_bytes = 0
@@ -176,7 +179,7 @@ class Shift:
             raise
         finally:
             self._end_handlers()
-            for timer in (*self._timers, *self._rest_timers.values()):
+            for timer in (*self._timers, *self._rest_timers.values(), *self._parked.values()):
                 timer.cancel()
             for task in (self._main, *aides):
                 task.cancel()
@@ -192,6 +195,8 @@ class Shift:
     def stop(self, timeout: float) -> None:
         """Claims nothing more, gives back what has not begun, and lets what runs go on for so many seconds."""
         self._is_stopping = True
+        for result in list(self._parked):
+            self._unpark(result)
         while self._backlog:
             self._give_back(self._backlog.popleft())
         self._is_idle.clear()
@@ -257,7 +262,20 @@ class Shift:
 
     def _is_full(self) -> bool:
         """Whether so much waits to be settled that nothing may be begun."""
-        return self._unsettled_bytes > 2 * _MOST_BYTES or sum(map(len, self._locked.values())) >= _MOST_RESULTS
+        aside = len(self._parked) + sum(map(len, self._locked.values()))
+        return self._unsettled_bytes > 2 * _MOST_BYTES or aside >= _MOST_RESULTS
+
+    def _park(self, result: Result, error: psycopg.Error) -> None:
+        """Leaves a result alone for a while, and longer each time."""
+        result.failures += 1
+        delay = min(2.0 ** (result.failures - 1), _LAST_PARKING)
+        _log.error("%s: the server fails at its result, tried again in %g s: %s", result.task.name, delay, error)
+        self._parked[result] = self.loop.call_later(delay, self._unpark, result)
+
+    def _unpark(self, result: Result) -> None:
+        self._parked.pop(result).cancel()
+        self._results.append(result)
+        self._wake.set()
 
     def _put_aside(self, results: Iterable[Result]) -> None:
         """Leaves results of locked runs to the patient one."""
@@ -277,17 +295,24 @@ class Shift:
     async def _exchange_all(self) -> None:
         """Hands over results and takes tasks, until it is told to stop and nothing is held any more."""
         delays = _Delays("settling and claiming")
+        has_failed_oddly = False
         while await self._reason():
             await self._gather()
             results = self._take_results()
             try:
-                await self._exchange(results)
+                if has_failed_oddly and results:
+                    # The second time it is one of them.
+                    await self._settle_one_by_one(results, parks=True)
+                else:
+                    await self._exchange(results)
+                has_failed_oddly = False
                 delays.end()
             except psycopg.Error as error:
                 if not self._has_claimed and not results and (is_refusal(error) or is_setup(error)):
                     # Something is wrong with how the worker was set up, and waiting does not mend it.
                     with refusals():
                         raise
+                has_failed_oddly = bool(results) and is_odd(error)
                 self._results.extendleft(reversed(results))
                 await delays.wait(error)
             except asyncio.CancelledError:
@@ -329,9 +354,12 @@ class Shift:
                 self._results.popleft()
                 continue
             size += len(result.verdict)
-            if taken and size > _MOST_BYTES:
+            if taken and (size > _MOST_BYTES or result.failures):
                 break
             taken.append(self._results.popleft())
+            if result.failures:
+                # Not to spoil it for the others.
+                break
         return taken
 
     def _room(self) -> int:
@@ -370,6 +398,9 @@ class Shift:
     async def _exchange(self, results: list[Result]) -> None:
         """One call, if all goes well. What remains in `results` after an error has not been settled."""
         settings = self._settings
+        if results and results[0].failures:
+            await self._settle_one_by_one(results, parks=True)
+            return
         if results:
             # Whatever depends on these may be ready then, in any queue.
             self._look_again(settings.queues)
@@ -462,6 +493,9 @@ class Shift:
                 elif is_refusal(error):
                     self._refuse(waiting, error)
                     is_locked_still = bool(waiting)
+                elif is_odd(error):
+                    self._park(waiting.pop(0), error)
+                    is_locked_still = bool(waiting)
                 else:
                     await delays.wait(error)
                     is_locked_still = True
@@ -476,8 +510,12 @@ class Shift:
             if not self._locked:
                 self._is_locked.clear()
 
-    async def _settle_one_by_one(self, results: list[Result]) -> None:
-        """The server refused the whole call because of one of them: finds it, and settles the others."""
+    async def _settle_one_by_one(self, results: list[Result], *, parks: bool = False) -> None:
+        """The server refused the whole call because of one of them: finds it, and settles the others.
+
+        Another error than a refusal is raised, or the result parked if it is odd and that was said.
+        """
+        self._look_again(self._settings.queues)
         while results:
             result = results[0]
             if result.task.run_id in self._locked:
@@ -490,6 +528,8 @@ class Shift:
                     self._put_aside([results.pop(0)])
                 elif is_refusal(error):
                     self._refuse(results, error)
+                elif parks and is_odd(error):
+                    self._park(results.pop(0), error)
                 else:
                     raise
                 continue

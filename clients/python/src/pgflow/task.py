@@ -64,6 +64,8 @@ class Task:
 class Result:
     task: Task
     verdict: str
+    failures: int = 0
+    """How often the server failed at it alone."""
 
     @property
     def text(self) -> str:
