@@ -29,6 +29,7 @@ from pgflow import (
 )
 from pgflow.encoding import encode
 from pgflow.link import Link
+from pgflow.shift import Shift
 
 ATTEMPTS = """
 SELECT attempt, status, error_message FROM pgflow.step_tasks WHERE run_id = %s ORDER BY step_slug, task_index, attempt
@@ -195,6 +196,71 @@ def test_an_error_is_a_failed_attempt_and_says_where(client: Client, database: D
     lines = messages[3].splitlines()
     assert lines[0] == "KeyError: 'no such thing'"
     assert "at sync (" in lines[1] and "at fails (" in lines[2] and 'raise KeyError("no such thing")' in lines[2]
+
+
+def test_whatever_is_raised_ends_the_attempt(client: Client, database: Database) -> None:
+    flow = Flow("f", max_attempts=1)
+
+    class Busy(RetryAfter):
+        def __init__(self) -> None:
+            Exception.__init__(self, "busy")
+
+    class Unspeakable(Exception):
+        @property
+        def __cause__(self) -> Any:  # type: ignore[override]
+            raise ValueError("no")
+
+    @flow.step(when_exhausted="skip")
+    async def closes(run: Any) -> None:
+        raise GeneratorExit
+
+    @flow.step(when_exhausted="skip")
+    def closes_in_thread(run: Any) -> None:
+        raise GeneratorExit
+
+    @flow.step(when_exhausted="skip")
+    async def forgets(run: Any) -> None:
+        raise Busy
+
+    @flow.step(when_exhausted="skip")
+    def forgets_in_thread(run: Any) -> None:
+        raise Busy
+
+    @flow.step(when_exhausted="skip")
+    async def unspeakable(run: Any) -> None:
+        raise Unspeakable
+
+    @flow.step(when_exhausted="skip")
+    def unspeakable_in_thread(run: Any) -> None:
+        raise Unspeakable
+
+    client.define(flow)
+    run = client.run(flow)
+    with Worker(database.conninfo, [flow], concurrency=1):
+        run.wait(timeout=10)
+    messages = [(status, (message or "").partition("\n")[0]) for _, status, message in attempts(database, run.run_id)]
+    expected = ("GeneratorExit", "Busy: busy", "Unspeakable")
+    assert [status for status, _ in messages] == ["failed"] * 6
+    assert [message.rpartition(".")[2] for _, message in messages] == [name for name in expected for _ in range(2)]
+
+
+def test_a_task_that_is_lost_before_it_begins_frees_its_place(database: Database) -> None:
+    flow = Flow("f")
+
+    @flow.step
+    async def only(run: Any) -> int:
+        return 1
+
+    async def lose() -> None:
+        shift = Shift(Worker(database.conninfo, [flow], concurrency=1)._settings)
+        row = ("0198aaaa-0000-7000-8000-000000000000", "f", "only", 0, 1, '{"run":1}', 5, 60.0)
+        shift._take([row], "f", time.monotonic())
+        [task] = shift._running
+        shift._lose(task)
+        await asyncio.sleep(0.1)
+        assert not shift._running and not shift._held and not shift._results
+
+    asyncio.run(lose())
 
 
 def test_errors_say_whether_and_when_to_try_again(client: Client, database: Database) -> None:

@@ -236,6 +236,8 @@ class Shift:
             task.is_lost = True
             if task.coroutine is not None:
                 task.coroutine.cancel()
+        # What ends now makes room for nothing.
+        self._is_stopping = True
 
     # Results that wait.
 
@@ -588,7 +590,7 @@ class Shift:
             self._running.add(task)
             task.scope = self._scope.copy()
             if task.handler.is_async:
-                task.coroutine = self.loop.create_task(self._await(task, None), context=task.scope)
+                self._begin(task, None)
             else:
                 self._threads.submit(lambda task=task: self._work_in_thread(task))  # type: ignore[misc]
 
@@ -616,9 +618,19 @@ class Shift:
             if isinstance(verdict, str):
                 self._finish(task, verdict)
             elif task in self._held:
-                task.coroutine = self.loop.create_task(self._await(task, verdict), context=task.scope)
+                self._begin(task, verdict)
             else:
                 self._finish(task, RELEASE)
+
+    def _begin(self, task: Task, awaitable: Any) -> None:
+        task.coroutine = self.loop.create_task(self._await(task, awaitable), context=task.scope)
+        task.coroutine.add_done_callback(lambda coroutine: self._see_to(task, coroutine))
+
+    def _see_to(self, task: Task, coroutine: asyncio.Task[None]) -> None:
+        """The attempt ends in any case: if it was cancelled before it began, or broke what surrounds it."""
+        error = None if coroutine.cancelled() else coroutine.exception()
+        if task in self._running:
+            self._finish(task, RELEASE if error is None else self._failed(task, error))
 
     async def _await(self, task: Task, awaitable: Any) -> None:
         try:
@@ -632,14 +644,22 @@ class Shift:
     def _failed(self, task: Task, error: BaseException) -> str:
         if abandoned(error, task):
             return RELEASE
-        verdict = failed(error)
+        try:
+            verdict = failed(error)
+            self._tell(task, error)
+        except Exception:  # not even that can be said of it
+            kind = type(error).__name__
+            _log.warning("%s failed: %s", task.name, kind)
+            return rejected(kind)
+        return verdict
+
+    def _tell(self, task: Task, error: BaseException) -> None:
         if isinstance(error, NonRetryable):
             _log.warning("%s failed for good: %s", task.name, error)
-        elif isinstance(error, RetryAfter):
+        elif isinstance(error, RetryAfter) and hasattr(error, "seconds"):
             _log.warning("%s failed, to be tried again after %d s: %s", task.name, error.seconds, error)
         elif not task.is_lost:
             _log.warning("%s failed", task.name, exc_info=without_ours(error))
-        return verdict
 
     def _finish(self, task: Task, verdict: str) -> None:
         now = time.monotonic()

@@ -115,7 +115,8 @@ def failed(error: BaseException) -> str:
     """What is said of an attempt whose handler raised this."""
     if isinstance(error, NonRetryable):
         return rejected(_text(error) or type(error).__name__) + ',"retryable":false'
-    if isinstance(error, RetryAfter):
+    # A subclass may have forgotten to say when.
+    if isinstance(error, RetryAfter) and hasattr(error, "seconds"):
         return rejected(_text(error)) + f',"retry_after":{error.seconds}'
     return rejected(describe(error))
 
