@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Any
 from uuid import UUID
 
@@ -875,6 +876,37 @@ def test_a_handler_completes_in_its_own_transaction(client: Client, database: Da
         (-45, 0),
         *((amount, amount % 2 + 1) for amount in range(10)),
     ]
+
+
+def test_who_rolled_its_completion_back_does_it_again(
+    client: Client, database: Database, caplog: pytest.LogCaptureFixture
+) -> None:
+    flow = Flow("f", timeout=60)
+    times: list[int] = []
+
+    @flow.step
+    def pay(run: Any, ctx: Context) -> str:
+        times.append(ctx.attempt)
+        with suppress(ConnectionError), psycopg.connect(conninfo) as connection:
+            ctx.complete(connection, "paid")
+            if len(times) == 1:
+                raise ConnectionError("before the commit")
+        return "not heeded"
+
+    client.define(flow)
+    database.rows("CREATE ROLE python_worker LOGIN")
+    try:
+        database.rows("SELECT pgflow.grant_access('python_worker', 'worker'), pgflow.grant_queue('f', 'python_worker')")
+        conninfo = database.conninfo.replace("user=postgres", "user=python_worker")
+        with Worker(conninfo, [flow]):
+            run = client.run(flow)
+            assert run.wait(timeout=5) == {"pay": "paid"}
+        assert times == [1, 1]
+        assert attempts(database, run.run_id) == [(1, "completed", None)]
+        assert caplog.text == ""
+    finally:
+        database.rows("DROP OWNED BY python_worker")
+        database.rows("DROP ROLE python_worker")
 
 
 def test_who_lost_its_task_cannot_complete_it(client: Client, database: Database) -> None:

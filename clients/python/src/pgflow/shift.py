@@ -669,9 +669,11 @@ class Shift:
         if task in self._held:
             self._held.discard(task)
             if verdict == SETTLED:
-                # What depends on it may be ready.
+                # What depends on it may be ready. If the transaction was rolled back the task is still ours, and given
+                # back; if not, the server does not heed this.
                 self._look_again(self._settings.queues)
-            elif not task.is_lost:
+                verdict = RELEASE
+            if not task.is_lost:
                 self._hand_over(task, verdict)
         if not self._is_stopping:
             self._start_tasks()
