@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Iterator
 from typing import Any
+from uuid import UUID
 
 import pytest
 
@@ -139,6 +140,28 @@ def test_a_map_over_the_payload_and_one_of_several_deps() -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("function", "output"),
+    [
+        (lambda item, quality=80: [item, quality], ["a", 80]),
+        (lambda item, *, verbose=False: [item, verbose], ["a", False]),
+        (lambda item, place, quality=80: [item, place, quality], ["a", 7, 80]),
+        (lambda thing, quality=80, index=0, *, loud=True: [thing, quality, index, loud], ["a", 80, 7, True]),
+        (lambda thing, quality=80, index=0, /: [thing, quality, index], ["a", 80, 7]),
+        (lambda quality=80, *, item: [quality, item], [80, "a"]),
+        (lambda *, quality=80, thing: [quality, thing], [80, "a"]),
+        (lambda thing="none": [thing], ["a"]),
+    ],
+)
+def test_a_map_leaves_defaults_alone(function: Callable[..., Any], output: list[Any]) -> None:
+    flow = Flow("f")
+    flow.map(slug="each", over="run")(function)
+    handler = flow.steps["each"].handler
+    assert handler is not None
+    ctx = Context(UUID(int=1), "f", "each", 7, 1, "worker")
+    assert handler.call({"item": "a", "index": 7}, ctx) == output
+
+
 def _generator(run: Any) -> Iterator[int]:
     yield 1
 
@@ -190,6 +213,8 @@ def test_wrong_steps() -> None:
         (lambda f: f.step(required_input_pattern={"a": {1}})(named("x", lambda: 0)), "is not JSON"),
         (lambda f: f.step(queue="")(named("x", lambda: 0)), "queue '' is not"),
         (lambda f: f.step(named("x", lambda ctx, attempt=Context: 0)), "parameter 'attempt' is no step"),
+        (lambda f: f.step(named("ctx", lambda: 0)), "'ctx' is reserved"),
+        (lambda f: f.declare("ctx"), "'ctx' is reserved"),
         (lambda f: f.map(over="first")(named("x", lambda a, b, c: 0)), "one too many"),
         (lambda f: f.map(over="first")(named("x", lambda first: 0)), "(item, index) alone"),
         (lambda f: f.map(over="first")(named("x", lambda **rest: 0)), "no other keywords"),

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Any
 from uuid import UUID
 
@@ -26,7 +28,9 @@ from pgflow import (
     TaskCancelled,
     Worker,
 )
+from pgflow.encoding import encode
 from pgflow.link import Link
+from pgflow.shift import Shift
 
 ATTEMPTS = """
 SELECT attempt, status, error_message FROM pgflow.step_tasks WHERE run_id = %s ORDER BY step_slug, task_index, attempt
@@ -125,6 +129,42 @@ def test_a_coroutine_may_come_from_an_ordinary_function(client: Client, database
         assert client.run(flow, 1).wait(timeout=10) == {"sooner": 2}
 
 
+def test_context_variables_do_not_leak_from_task_to_task(client: Client, database: Database) -> None:
+    flow = Flow("f")
+    tenant: contextvars.ContextVar[str] = contextvars.ContextVar("tenant", default="nobody")
+
+    def move_in() -> str:
+        found = tenant.get()
+        tenant.set("somebody")
+        return found
+
+    async def later() -> list[str]:
+        return [tenant.get(), move_in()]
+
+    @flow.map(over="run")
+    async def coroutine(item: int) -> str:
+        return move_in()
+
+    @flow.map(over="run")
+    def thread(item: int) -> str:
+        return move_in()
+
+    @flow.map(over="run")
+    def both(item: int) -> Any:
+        move_in()
+        return later()
+
+    client.define(flow)
+    with Worker(database.conninfo, [flow], concurrency=1):
+        output = client.run(flow, list(range(20))).wait(timeout=10)
+    assert output == {
+        "coroutine": ["nobody"] * 20,
+        "thread": ["nobody"] * 20,
+        # One task is in one context, whatever it is made of.
+        "both": [["somebody", "somebody"]] * 20,
+    }
+
+
 def test_an_error_is_a_failed_attempt_and_says_where(client: Client, database: Database) -> None:
     flow = Flow("f", max_attempts=3, base_delay=0)
 
@@ -157,6 +197,71 @@ def test_an_error_is_a_failed_attempt_and_says_where(client: Client, database: D
     lines = messages[3].splitlines()
     assert lines[0] == "KeyError: 'no such thing'"
     assert "at sync (" in lines[1] and "at fails (" in lines[2] and 'raise KeyError("no such thing")' in lines[2]
+
+
+def test_whatever_is_raised_ends_the_attempt(client: Client, database: Database) -> None:
+    flow = Flow("f", max_attempts=1)
+
+    class Busy(RetryAfter):
+        def __init__(self) -> None:
+            Exception.__init__(self, "busy")
+
+    class Unspeakable(Exception):
+        @property
+        def __cause__(self) -> Any:  # type: ignore[override]
+            raise ValueError("no")
+
+    @flow.step(when_exhausted="skip")
+    async def closes(run: Any) -> None:
+        raise GeneratorExit
+
+    @flow.step(when_exhausted="skip")
+    def closes_in_thread(run: Any) -> None:
+        raise GeneratorExit
+
+    @flow.step(when_exhausted="skip")
+    async def forgets(run: Any) -> None:
+        raise Busy
+
+    @flow.step(when_exhausted="skip")
+    def forgets_in_thread(run: Any) -> None:
+        raise Busy
+
+    @flow.step(when_exhausted="skip")
+    async def unspeakable(run: Any) -> None:
+        raise Unspeakable
+
+    @flow.step(when_exhausted="skip")
+    def unspeakable_in_thread(run: Any) -> None:
+        raise Unspeakable
+
+    client.define(flow)
+    run = client.run(flow)
+    with Worker(database.conninfo, [flow], concurrency=1):
+        run.wait(timeout=10)
+    messages = [(status, (message or "").partition("\n")[0]) for _, status, message in attempts(database, run.run_id)]
+    expected = ("GeneratorExit", "Busy: busy", "Unspeakable")
+    assert [status for status, _ in messages] == ["failed"] * 6
+    assert [message.rpartition(".")[2] for _, message in messages] == [name for name in expected for _ in range(2)]
+
+
+def test_a_task_that_is_lost_before_it_begins_frees_its_place(database: Database) -> None:
+    flow = Flow("f")
+
+    @flow.step
+    async def only(run: Any) -> int:
+        return 1
+
+    async def lose() -> None:
+        shift = Shift(Worker(database.conninfo, [flow], concurrency=1)._settings)
+        row = ("0198aaaa-0000-7000-8000-000000000000", "f", "only", 0, 1, '{"run":1}', 5, 60.0)
+        shift._take([row], "f", time.monotonic())
+        [task] = shift._running
+        shift._lose(task)
+        await asyncio.sleep(0.1)
+        assert not shift._running and not shift._held and not shift._results
+
+    asyncio.run(lose())
 
 
 def test_errors_say_whether_and_when_to_try_again(client: Client, database: Database) -> None:
@@ -273,6 +378,34 @@ def test_the_lease_of_a_long_handler_is_extended(client: Client, database: Datab
     with Worker(database.conninfo, [flow]), Worker(database.conninfo, [flow]):
         assert run.wait(timeout=10) == {"thread": "slept", "coroutine": "slept"}
     assert attempts(database, run.run_id) == [(1, "completed", None)] * 2
+
+
+@pytest.mark.parametrize("listen", [True, False])
+def test_an_open_transaction_holds_up_the_leases_of_its_own_run_alone(
+    client: Client, database: Database, listen: bool
+) -> None:
+    flow = Flow("f", timeout=2)
+    begun: list[str] = []
+
+    @flow.step
+    async def only(run: str) -> str:
+        begun.append(run)
+        await asyncio.sleep(5 if run == "free" else 8)
+        return run
+
+    client.define(flow)
+    with (
+        Worker(database.conninfo, [flow], listen=listen, poll_interval=0.2),
+        psycopg.connect(database.conninfo) as holder,
+    ):
+        held = [client.run(flow, "held") for _ in range(3)]
+        free = client.run(flow, "free")
+        eventually(lambda: len(begun) == 4, "all of them run")
+        for run in held:
+            holder.execute("SELECT pgflow.cancel_run(%s)", (run.run_id,))
+        assert free.wait(timeout=10) == {"only": "free"}
+        assert attempts(database, free.run_id) == [(1, "completed", None)]
+        holder.rollback()
 
 
 def test_who_lost_its_task_is_told_so(client: Client, database: Database) -> None:
@@ -457,6 +590,127 @@ def test_a_locked_run_does_not_hold_up_the_others(client: Client, database: Data
     assert database.value("SELECT max(attempt) FROM pgflow.step_tasks") == 1
 
 
+def test_a_result_that_waits_keeps_its_lease(client: Client, database: Database) -> None:
+    flow = Flow("f", timeout=1, max_attempts=5, base_delay=0)
+
+    @flow.step
+    async def only(run: Any, ctx: Context) -> int:
+        await asyncio.sleep(0.3)
+        return ctx.attempt
+
+    client.define(flow)
+    run = client.run(flow)
+    with psycopg.connect(database.conninfo) as holder:
+        holder.execute("SELECT pgflow_locks.lock_run(%s)", (run.run_id,))
+        with Worker(database.conninfo, [flow], poll_interval=0.2):
+            time.sleep(5)
+            holder.commit()
+            assert run.wait(timeout=10) == {"only": 1}
+    assert attempts(database, run.run_id) == [(1, "completed", None)]
+
+
+@pytest.mark.parametrize(("count", "size", "most"), [(4000, 10, 2500), (120, 2_000_000, 40)])
+def test_no_more_is_done_than_can_be_settled(
+    client: Client, database: Database, count: int, size: int, most: int
+) -> None:
+    flow = Flow("f")
+    done = 0
+
+    @flow.map(over="run")
+    async def each(item: int) -> str:
+        nonlocal done
+        done += 1
+        return "x" * size
+
+    client.define(flow)
+    run = client.run(flow, list(range(count)))
+    with psycopg.connect(database.conninfo) as holder:
+        holder.execute("SELECT pgflow_locks.lock_run(%s)", (run.run_id,))
+        with Worker(database.conninfo, [flow], batch_size=1000):
+            eventually(lambda: done >= most / 4, "they begin")
+            time.sleep(5)
+            assert done < most
+            holder.commit()
+            if count == 4000:
+                assert len(run.wait(timeout=30)["each"]) == count
+    assert database.value("SELECT max(attempt) FROM pgflow.step_tasks") == 1
+
+
+def test_locked_runs_wait_in_turn(client: Client, database: Database) -> None:
+    flow = Flow("f", max_attempts=1)
+
+    @flow.step
+    async def only(run: int) -> int:
+        await asyncio.sleep(0.2)
+        return run * 2
+
+    client.define(flow)
+    with (
+        psycopg.connect(database.conninfo) as first,
+        psycopg.connect(database.conninfo) as second,
+        Worker(database.conninfo, [flow]),
+    ):
+        runs = [client.run(flow, 1), client.run(flow, 2)]
+        for holder, run in zip((first, second), runs, strict=True):
+            holder.execute("SELECT pgflow_locks.lock_run(%s)", (run.run_id,))
+        time.sleep(6)
+        second.commit()
+        assert runs[1].wait(timeout=4) == {"only": 4}
+        assert runs[0].status() == "started"
+        first.commit()
+        assert runs[0].wait(timeout=4) == {"only": 2}
+
+
+def test_a_refused_output_and_a_locked_run_in_one_call(
+    client: Client, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flow = Flow("f", max_attempts=1)
+
+    @flow.step
+    async def only(run: str) -> str:
+        await asyncio.sleep(0.3)
+        return run
+
+    client.define(flow)
+    monkeypatch.setattr("pgflow.task.encode", lambda output: "9" * 140_000 if output == "refused" else encode(output))
+    with psycopg.connect(database.conninfo) as holder:
+        locked, refused, good = (client.run(flow, payload) for payload in ("locked", "refused", "good"))
+        holder.execute("SELECT pgflow_locks.lock_run(%s)", (locked.run_id,))
+        with Worker(database.conninfo, [flow]):
+            assert good.wait(timeout=8) == {"only": "good"}
+            eventually(lambda: refused.status() == "failed", "the refused one fails")
+            holder.commit()
+            assert locked.wait(timeout=5) == {"only": "locked"}
+
+
+def test_a_result_that_the_server_fails_at_does_not_hold_up_the_others(
+    client: Client, database: Database, caplog: pytest.LogCaptureFixture
+) -> None:
+    flow = Flow("f", timeout=2)
+
+    @flow.map(over="run")
+    async def each(item: Any) -> Any:
+        return item
+
+    client.define(flow)
+    database.rows(
+        "CREATE FUNCTION dislikes() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
+        "IF new.output::text LIKE '%%poison%%' THEN RAISE 'I dislike it'; END IF; RETURN new; END $$"
+    )
+    database.rows(
+        "CREATE TRIGGER dislikes BEFORE INSERT OR UPDATE ON pgflow.step_tasks FOR EACH ROW EXECUTE FUNCTION dislikes()"
+    )
+    poisoned = client.run(flow, ["poison", 1])
+    with Worker(database.conninfo, [flow], shutdown_timeout=0.5):
+        for _ in range(3):
+            assert client.run(flow, [1, 2, 3]).wait(timeout=5) == {"each": [1, 2, 3]}
+        time.sleep(2.5)
+        assert attempts(database, poisoned.run_id) == [(1, "started", None), (1, "completed", None)]
+        database.rows("DROP TRIGGER dislikes ON pgflow.step_tasks")
+        assert poisoned.wait(timeout=10) == {"each": ["poison", 1]}
+    assert "the server fails at its result, tried again in 1 s: I dislike it" in caplog.text
+
+
 def test_a_busy_worker_makes_one_round_trip_for_a_batch(
     client: Client, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -622,6 +876,37 @@ def test_a_handler_completes_in_its_own_transaction(client: Client, database: Da
         (-45, 0),
         *((amount, amount % 2 + 1) for amount in range(10)),
     ]
+
+
+def test_who_rolled_its_completion_back_does_it_again(
+    client: Client, database: Database, caplog: pytest.LogCaptureFixture
+) -> None:
+    flow = Flow("f", timeout=60)
+    times: list[int] = []
+
+    @flow.step
+    def pay(run: Any, ctx: Context) -> str:
+        times.append(ctx.attempt)
+        with suppress(ConnectionError), psycopg.connect(conninfo) as connection:
+            ctx.complete(connection, "paid")
+            if len(times) == 1:
+                raise ConnectionError("before the commit")
+        return "not heeded"
+
+    client.define(flow)
+    database.rows("CREATE ROLE python_worker LOGIN")
+    try:
+        database.rows("SELECT pgflow.grant_access('python_worker', 'worker'), pgflow.grant_queue('f', 'python_worker')")
+        conninfo = database.conninfo.replace("user=postgres", "user=python_worker")
+        with Worker(conninfo, [flow]):
+            run = client.run(flow)
+            assert run.wait(timeout=5) == {"pay": "paid"}
+        assert times == [1, 1]
+        assert attempts(database, run.run_id) == [(1, "completed", None)]
+        assert caplog.text == ""
+    finally:
+        database.rows("DROP OWNED BY python_worker")
+        database.rows("DROP ROLE python_worker")
 
 
 def test_who_lost_its_task_cannot_complete_it(client: Client, database: Database) -> None:

@@ -54,7 +54,8 @@ class Context:
 
         `connection` is one to the database that pgflow is in. Call this last, commit at once, and return; what the
         handler returns does not count then. Raises `TaskCancelled` when the task is not ours any more: let it pass, so
-        that your transaction is rolled back. An exception after this is a failed attempt, as ever.
+        that your transaction is rolled back. An exception after this is a failed attempt, as ever; when the handler
+        returns and the transaction was rolled back after all, the task is given back.
 
         ```python
         with psycopg.connect(DATABASE) as connection:

@@ -194,8 +194,9 @@ class Flow:
         """Makes a map of the function below: a task for each element of the output of step `over`, which is an array.
 
         `over="run"` takes the elements of the payload; such a step has no deps. The function gets `(item, index)`, or
-        only the item, and an attempt like any other. The output is the array of what the calls returned, in the order
-        of the elements. `depends_on` names further steps to wait for. Raises `DefinitionError`.
+        only the item, and an attempt like any other; a parameter that has a default keeps it, unless it is called
+        `index`. The output is the array of what the calls returned, in the order of the elements. `depends_on` names
+        further steps to wait for. Raises `DefinitionError`.
         """
 
         def define(function: Function) -> Function:
@@ -385,6 +386,8 @@ class Flow:
     def _add(self, step: Step) -> None:
         where = self._where(step.slug)
         _check_slug(where, step.slug)
+        if step.slug == "ctx":
+            raise DefinitionError(f"{where}: 'ctx' is reserved; it is the parameter that gets the attempt")
         if step.slug in self._steps:
             raise DefinitionError(f"{where}: there is a step of that name already")
         unknown = sorted(set(step.options) - StepOptions.__optional_keys__)

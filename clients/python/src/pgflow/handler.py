@@ -53,7 +53,7 @@ class Handler:
         names = [parameter.name for parameter in _parameters(where, function)]
         left = [key for key in (_ITEM, _INDEX) if key not in names]
 
-        def source(parameter: inspect.Parameter) -> str:
+        def source(parameter: inspect.Parameter) -> str | None:
             name = parameter.name
             if name in (_ITEM, _INDEX):
                 return name
@@ -63,7 +63,14 @@ class Handler:
                     "(item, index) alone; put what it needs into the elements"
                 )
             if not left:
+                if parameter.default is not _Parameter.empty:
+                    return None
                 raise DefinitionError(f"{where}: parameter {name!r} is one too many: a map gets (item, index)")
+            # One that has a default is an option of the function's, unless it is the only one that may be the item.
+            if parameter.default is not _Parameter.empty and (
+                left[0] == _INDEX or parameter.kind is _Parameter.KEYWORD_ONLY
+            ):
+                return None
             return left.pop(0)
 
         handler = cls._of(where, function, source)
@@ -72,7 +79,9 @@ class Handler:
         return handler
 
     @classmethod
-    def _of(cls, where: str, function: Callable[..., Any], source: Callable[[inspect.Parameter], str]) -> Handler:
+    def _of(
+        cls, where: str, function: Callable[..., Any], source: Callable[[inspect.Parameter], str | None]
+    ) -> Handler:
         if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
             raise DefinitionError(f"{where}: a generator returns no JSON; return a list")
         hints = _hints(function)
@@ -96,12 +105,13 @@ class Handler:
                 key = source(parameter)
                 has_default = parameter.default is not _Parameter.empty
                 if parameter.kind is _Parameter.POSITIONAL_ONLY:
-                    positional.append((key, parameter.default if has_default else None))
-                else:
+                    # No input is called "".
+                    positional.append((key or "", parameter.default if has_default else None))
+                elif key is not None:
                     named.append((parameter.name, key))
                     if has_default:
                         optional.add(parameter.name)
-        keys = (*(key for key, _ in positional), *(key for _, key in named))
+        keys = (*(key for key, _ in positional if key), *(key for _, key in named))
         call = function if inspect.isroutine(function) else getattr(function, "__call__", function)  # noqa: B004
         return cls(
             function=function,

@@ -9,6 +9,8 @@ import psycopg
 
 from .connecting import complete
 
+_WITH_TIMEOUT: LiteralString = "SELECT set_config('lock_timeout', %s, true); "
+
 
 class Link:
     """A connection that is made when it is needed."""
@@ -17,27 +19,33 @@ class Link:
         self._conninfo = complete(conninfo, "pgflow worker")
         # Behind a pooler in transaction mode the next transaction may be in another session, which knows nothing of
         # what was prepared in this one.
-        self._prepare_threshold = 5 if prepares else None
-        self._lock_timeout = lock_timeout
+        self._prepares = prepares
+        # In milliseconds.
+        self._lock_timeout = None if lock_timeout is None else str(int(lock_timeout * 1000))
         self._connection: psycopg.AsyncConnection[Any] | None = None
 
     async def open(self) -> psycopg.AsyncConnection[Any]:
         """The connection, in autocommit mode."""
         if self._connection is None or self._connection.closed:
             self._connection = await psycopg.AsyncConnection.connect(
-                self._conninfo, autocommit=True, prepare_threshold=self._prepare_threshold
+                self._conninfo, autocommit=True, prepare_threshold=5 if self._prepares else None
             )
-            if self._lock_timeout is not None:
-                milliseconds = str(int(self._lock_timeout * 1000))
-                await self._connection.execute("SELECT set_config('lock_timeout', %s, false)", (milliseconds,))
+            if self._lock_timeout is not None and self._prepares:
+                await self._connection.execute("SELECT set_config('lock_timeout', %s, false)", (self._lock_timeout,))
         return self._connection
 
     async def rows(self, statement: LiteralString, parameters: Sequence[Any]) -> list[tuple[Any, ...]]:
         """What the statement returns. After an error that is not about the statement itself the connection is new."""
         connection = await self.open()
         try:
-            cursor = await connection.execute(statement, parameters)
-            return await cursor.fetchall()
+            if self._lock_timeout is None or self._prepares:
+                cursor = await connection.execute(statement, parameters)
+                return await cursor.fetchall()
+            # Sent as one query, the two are one transaction, and what is set for it is gone with it.
+            both = psycopg.AsyncClientCursor(connection)
+            await both.execute(_WITH_TIMEOUT + statement, (self._lock_timeout, *parameters))
+            both.nextset()
+            return await both.fetchall()
         except BaseException as error:
             if not (isinstance(error, psycopg.Error) and (is_refusal(error) or is_locked(error))):
                 await self.close()
@@ -62,6 +70,15 @@ def is_refusal(error: psycopg.Error) -> bool:
 def is_locked(error: psycopg.Error) -> bool:
     """Whether somebody else held what the statement wanted for longer than the lock timeout."""
     return error.sqlstate == "55P03"
+
+
+def is_odd(error: psycopg.Error) -> bool:
+    """Whether it is none that is known to pass: a trigger of somebody else's, perhaps, that dislikes a result.
+
+    Known are those about connections (08), transactions (25, 40), resources (53), locks (55) and operators (57).
+    """
+    state = error.sqlstate or ""
+    return state != "" and state[:2] not in ("08", "25", "40", "53", "55", "57") and not is_refusal(error)
 
 
 def is_setup(error: psycopg.Error) -> bool:

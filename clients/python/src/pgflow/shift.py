@@ -18,8 +18,10 @@ own, so that nothing can hold it up.
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import inspect
 import logging
+import math
 import random
 import threading
 import time
@@ -33,7 +35,7 @@ import psycopg
 
 from .errors import NonRetryable, RetryAfter, refusals
 from .handler import Handler
-from .link import Link, is_locked, is_refusal, is_setup
+from .link import Link, is_locked, is_odd, is_refusal, is_setup
 from .task import RELEASE, SETTLED, Result, Task, abandoned, claimed, completed, failed, rejected, without_ours
 from .threads import Threads
 
@@ -64,8 +66,13 @@ _KEEPING = 0.2
 _SETTLED_DOWN = 0.01
 # Somebody who holds a run longer than this has forgotten it.
 _LOCK_PATIENCE = 2.0
+# Those who have are waited for in turn.
+_LOCK_TURN = 0.5
+# The keeper of leases has others to look after.
+_LEASE_PATIENCE = 0.3
 _FIRST_DELAY, _LAST_DELAY = 0.1, 5.0
 _LAST_REST = 10.0
+_LAST_PARKING = 60.0
 # After the end of the time to shut down, to tell the server of it, and for coroutines to heed being cancelled.
 LAST_WORDS, HEED = 10.0, 1.0
 
@@ -94,11 +101,12 @@ class Shift:
         self._settings = settings
         self.loop = asyncio.get_running_loop()
         self._threads = Threads(settings.concurrency, settings.worker_id)
+        # Each task gets a copy: what a handler sets in its context variables is not there for the next one.
+        self._scope = contextvars.copy_context()
         prepares = settings.listens
-        # A pooler in transaction mode would keep the setting for others.
-        self._link = Link(settings.conninfo, prepares=prepares, lock_timeout=_LOCK_PATIENCE if prepares else None)
-        self._patient_link = Link(settings.conninfo, prepares=prepares)
-        self._lease_link = Link(settings.conninfo, prepares=prepares)
+        self._link = Link(settings.conninfo, prepares=prepares, lock_timeout=_LOCK_PATIENCE)
+        self._patient_link = Link(settings.conninfo, prepares=prepares, lock_timeout=_LOCK_TURN)
+        self._lease_link = Link(settings.conninfo, prepares=prepares, lock_timeout=_LEASE_PATIENCE)
         self._ear = Link(settings.conninfo, prepares=prepares)
 
         # What is held: running, or claimed ahead and waiting for its turn. In `_results` is what waits to be settled.
@@ -108,6 +116,11 @@ class Shift:
         self._results: deque[Result] = deque()
         # Results of runs that somebody has locked, by run.
         self._locked: dict[str, list[Result]] = {}
+        # Results that the server fails at, for reasons that are not known to pass, and when they are tried again.
+        self._parked: dict[Result, asyncio.TimerHandle] = {}
+        # All of these, and those on their way to the server, with what they are worth in bytes.
+        self._unsettled: dict[Task, Result] = {}
+        self._unsettled_bytes = 0
         self._is_locked = asyncio.Event()
         # Seconds that a handler takes, as of late.
         self._pace: float | None = None
@@ -166,7 +179,7 @@ class Shift:
             raise
         finally:
             self._end_handlers()
-            for timer in (*self._timers, *self._rest_timers.values()):
+            for timer in (*self._timers, *self._rest_timers.values(), *self._parked.values()):
                 timer.cancel()
             for task in (self._main, *aides):
                 task.cancel()
@@ -174,7 +187,7 @@ class Shift:
             for link in (self._link, self._patient_link, self._lease_link, self._ear):
                 await link.close()
             self._threads.close()
-            left = len(self._results) + sum(map(len, self._locked.values()))
+            left = len(self._unsettled)
             if left:
                 _log.error("%s: %d results could not be handed over", settings.worker_id, left)
             _log.info("%s: has ended", settings.worker_id)
@@ -182,6 +195,8 @@ class Shift:
     def stop(self, timeout: float) -> None:
         """Claims nothing more, gives back what has not begun, and lets what runs go on for so many seconds."""
         self._is_stopping = True
+        for result in list(self._parked):
+            self._unpark(result)
         while self._backlog:
             self._give_back(self._backlog.popleft())
         self._is_idle.clear()
@@ -221,23 +236,85 @@ class Shift:
             task.is_lost = True
             if task.coroutine is not None:
                 task.coroutine.cancel()
+        # What ends now makes room for nothing.
+        self._is_stopping = True
+
+    # Results that wait.
+
+    def _hand_over(self, task: Task, verdict: str) -> None:
+        result = task.result(verdict)
+        self._note(result)
+        self._results.append(result)
+        self._holds.set()
+
+    def _note(self, result: Result) -> None:
+        self._unsettled[result.task] = result
+        self._unsettled_bytes += len(result.verdict)
+
+    def _forget(self, results: Iterable[Result]) -> None:
+        """The server has answered: they need nothing more."""
+        was_full = self._is_full()
+        for result in results:
+            if self._unsettled.get(result.task) is result:
+                del self._unsettled[result.task]
+                self._unsettled_bytes -= len(result.verdict)
+        if was_full and not self._is_stopping:
+            self._start_tasks()
+            self._wake.set()
+
+    def _is_full(self) -> bool:
+        """Whether so much waits to be settled that nothing may be begun."""
+        aside = len(self._parked) + sum(map(len, self._locked.values()))
+        return self._unsettled_bytes > 2 * _MOST_BYTES or aside >= _MOST_RESULTS
+
+    def _park(self, result: Result, error: psycopg.Error) -> None:
+        """Leaves a result alone for a while, and longer each time."""
+        result.failures += 1
+        delay = min(2.0 ** (result.failures - 1), _LAST_PARKING)
+        _log.error("%s: the server fails at its result, tried again in %g s: %s", result.task.name, delay, error)
+        self._parked[result] = self.loop.call_later(delay, self._unpark, result)
+
+    def _unpark(self, result: Result) -> None:
+        self._parked.pop(result).cancel()
+        self._results.append(result)
+        self._wake.set()
+
+    def _put_aside(self, results: Iterable[Result]) -> None:
+        """Leaves results of locked runs to the patient one."""
+        for result in results:
+            waiting = self._locked.setdefault(result.task.run_id, [])
+            if not waiting:
+                _log.warning(
+                    "%s: run %s is locked by somebody: its results wait",
+                    self._settings.worker_id,
+                    result.task.run_id,
+                )
+            waiting.append(result)
+        self._is_locked.set()
 
     # Speaking to the server.
 
     async def _exchange_all(self) -> None:
         """Hands over results and takes tasks, until it is told to stop and nothing is held any more."""
         delays = _Delays("settling and claiming")
+        has_failed_oddly = False
         while await self._reason():
             await self._gather()
             results = self._take_results()
             try:
-                await self._exchange(results)
+                if has_failed_oddly and results:
+                    # The second time it is one of them.
+                    await self._settle_one_by_one(results, parks=True)
+                else:
+                    await self._exchange(results)
+                has_failed_oddly = False
                 delays.end()
             except psycopg.Error as error:
                 if not self._has_claimed and not results and (is_refusal(error) or is_setup(error)):
                     # Something is wrong with how the worker was set up, and waiting does not mend it.
                     with refusals():
                         raise
+                has_failed_oddly = bool(results) and is_odd(error)
                 self._results.extendleft(reversed(results))
                 await delays.wait(error)
             except asyncio.CancelledError:
@@ -251,7 +328,7 @@ class Shift:
             if self._results or self._next_claim()[1] > 0:
                 self._is_idle.clear()
                 return True
-            if self._is_stopping and not self._locked and all(task.is_lost for task in self._held):
+            if self._is_stopping and not self._unsettled and all(task.is_lost for task in self._held):
                 return False
             if self._hungry or self._is_stopping or self._room() <= 0:
                 self._is_idle.clear()
@@ -279,9 +356,12 @@ class Shift:
                 self._results.popleft()
                 continue
             size += len(result.verdict)
-            if taken and size > _MOST_BYTES:
+            if taken and (size > _MOST_BYTES or result.failures):
                 break
             taken.append(self._results.popleft())
+            if result.failures:
+                # Not to spoil it for the others.
+                break
         return taken
 
     def _room(self) -> int:
@@ -290,11 +370,11 @@ class Shift:
         ahead = 0
         if self._pace is not None:
             ahead = min(settings.batch_size, int(settings.concurrency * _LOOKAHEAD / max(self._pace, 1e-6)))
-        return settings.concurrency + ahead - len(self._held)
+        return settings.concurrency + ahead - len(self._held) - len(self._results)
 
     def _next_claim(self) -> tuple[str, int]:
         """The queue to claim from and how many tasks, 0 if none."""
-        if not self._is_stopping and self._hungry:
+        if not self._is_stopping and self._hungry and not self._is_full():
             room = min(self._room(), self._settings.batch_size)
             if room > 0:
                 now = time.monotonic()
@@ -320,6 +400,9 @@ class Shift:
     async def _exchange(self, results: list[Result]) -> None:
         """One call, if all goes well. What remains in `results` after an error has not been settled."""
         settings = self._settings
+        if results and results[0].failures:
+            await self._settle_one_by_one(results, parks=True)
+            return
         if results:
             # Whatever depends on these may be ready then, in any queue.
             self._look_again(settings.queues)
@@ -347,6 +430,7 @@ class Shift:
                 raise
             return
         self._has_claimed = True
+        self._forget(results)
         if len(rows) == room:
             self._look_again([queue])
         self._take(rows, queue, called_at)
@@ -354,6 +438,7 @@ class Shift:
     async def _settle(self, results: list[Result]) -> None:
         try:
             await self._link.rows(_SETTLE, (_array(results),))
+            self._forget(results)
         except psycopg.Error as error:
             if is_locked(error):
                 await self._settle_run_by_run(results)
@@ -367,67 +452,102 @@ class Shift:
         runs: dict[str, list[Result]] = {}
         for result in results:
             runs.setdefault(result.task.run_id, []).append(result)
-        for run_id, group in runs.items():
+        for group in runs.values():
             is_free = len(runs) > 1
             try:
                 if is_free:
                     await self._link.rows(_SETTLE, (_array(group),))
+                    self._forget(group)
             except psycopg.Error as error:
                 if is_refusal(error):
-                    await self._settle_one_by_one(list(group))
+                    for result in group:
+                        results.remove(result)
+                    try:
+                        await self._settle_one_by_one(group)
+                    finally:
+                        results.extend(group)
                 elif is_locked(error):
                     is_free = False
                 else:
                     raise
             if not is_free:
-                _log.warning("%s: run %s is locked by somebody: its results wait", self._settings.worker_id, run_id)
-                self._locked.setdefault(run_id, []).extend(group)
-                self._is_locked.set()
+                self._put_aside(group)
             for result in group:
                 results.remove(result)
 
     async def _settle_patiently(self) -> None:
-        """Hands over the results of runs that are locked, however long that takes."""
+        """Hands over the results of runs that are locked, however long that takes, one run after the other."""
         delays = _Delays("settling")
         while True:
             await self._is_locked.wait()
             run_id, waiting = next(iter(self._locked.items()))
-            group = waiting[:_MOST_RESULTS]
+            # The first one feels whether the run is still locked; if not, the others go the usual way.
+            result = waiting[0]
+            is_locked_still = False
             try:
-                await self._patient_link.rows(_SETTLE, (_array(group),))
+                await self._patient_link.rows(_SETTLE, (_array([result]),))
                 delays.end()
+                self._forget([result])
+                waiting.pop(0)
             except psycopg.Error as error:
-                if not is_refusal(error):
+                if is_locked(error):
+                    is_locked_still = True
+                elif is_refusal(error):
+                    self._refuse(waiting, error)
+                    is_locked_still = bool(waiting)
+                elif is_odd(error):
+                    self._park(waiting.pop(0), error)
+                    is_locked_still = bool(waiting)
+                else:
                     await delays.wait(error)
-                    continue
-                # Nothing is locked any more, or the server would not have looked at them.
+                    is_locked_still = True
+            del self._locked[run_id]
+            if is_locked_still:
+                self._locked[run_id] = waiting
+            else:
                 self._results.extend(waiting)
-                group = list(waiting)
-            del waiting[: len(group)]
-            if not waiting:
-                del self._locked[run_id]
+                if not self._is_stopping:
+                    self._start_tasks()
+                self._look_again(self._settings.queues)
             if not self._locked:
                 self._is_locked.clear()
-            self._look_again(self._settings.queues)
 
-    async def _settle_one_by_one(self, results: list[Result]) -> None:
+    async def _settle_one_by_one(self, results: list[Result], *, parks: bool = False) -> None:
         """The server refused the whole call because of one of them: finds it, and settles the others.
 
-        An output that cannot be stored is a failed attempt.
+        Another error than a refusal is raised, or the result parked if it is odd and that was said.
         """
+        self._look_again(self._settings.queues)
         while results:
             result = results[0]
+            if result.task.run_id in self._locked:
+                self._put_aside([results.pop(0)])
+                continue
             try:
                 await self._link.rows(_SETTLE, (_array([result]),))
             except psycopg.Error as error:
-                if not is_refusal(error):
+                if is_locked(error):
+                    self._put_aside([results.pop(0)])
+                elif is_refusal(error):
+                    self._refuse(results, error)
+                elif parks and is_odd(error):
+                    self._park(results.pop(0), error)
+                else:
                     raise
-                if result.verdict.startswith('"output"') and error.sqlstate != "42501":
-                    _log.warning("%s: its output was refused: %s", result.task.name, error)
-                    results[0] = result.task.result(rejected(f"the output cannot be stored: {error}"))
-                    continue
-                _log.error("%s: its result was refused: %s", result.task.name, error)
-            results.pop(0)
+                continue
+            self._forget([results.pop(0)])
+
+    def _refuse(self, results: list[Result], error: psycopg.Error) -> None:
+        """The server refused the first of them: an output that cannot be stored is a failed attempt."""
+        result = results.pop(0)
+        self._forget([result])
+        if result.verdict.startswith('"output"') and error.sqlstate != "42501":
+            _log.warning("%s: its output was refused: %s", result.task.name, error)
+            instead = result.task.result(rejected(f"the output cannot be stored: {error}"))
+            self._note(instead)
+            results.insert(0, instead)
+        else:
+            _log.error("%s: its result was refused: %s", result.task.name, error)
 
     # What is claimed, and what becomes of it.
 
@@ -439,7 +559,7 @@ class Shift:
                 # Of a version that this program does not know. Somebody who does will take it.
                 unknown.add(f"{row[1]}.{row[2]}")
                 stranger = claimed(row, _NOBODY, self._settings.worker_id, called_at)
-                self._results.append(stranger.result(RELEASE))
+                self._hand_over(stranger, RELEASE)
                 continue
             task = claimed(row, handler, self._settings.worker_id, called_at)
             self._held.add(task)
@@ -464,19 +584,20 @@ class Shift:
         self._start_tasks()
 
     def _start_tasks(self) -> None:
-        while self._backlog and len(self._running) < self._settings.concurrency:
+        while self._backlog and len(self._running) < self._settings.concurrency and not self._is_full():
             task = self._backlog.popleft()
             task.started_at = time.monotonic()
             self._running.add(task)
+            task.scope = self._scope.copy()
             if task.handler.is_async:
-                task.coroutine = self.loop.create_task(self._await(task, None))
+                self._begin(task, None)
             else:
                 self._threads.submit(lambda task=task: self._work_in_thread(task))  # type: ignore[misc]
 
     def _work_in_thread(self, task: Task) -> None:
         verdict: Any
         try:
-            output = task.call()
+            output = task.scope.run(task.call)
             verdict = output if inspect.isawaitable(output) else completed(output, task.context)
         except BaseException as error:  # whatever a handler raises, it is the attempt that ends
             verdict = self._failed(task, error)
@@ -497,9 +618,19 @@ class Shift:
             if isinstance(verdict, str):
                 self._finish(task, verdict)
             elif task in self._held:
-                task.coroutine = self.loop.create_task(self._await(task, verdict))
+                self._begin(task, verdict)
             else:
                 self._finish(task, RELEASE)
+
+    def _begin(self, task: Task, awaitable: Any) -> None:
+        task.coroutine = self.loop.create_task(self._await(task, awaitable), context=task.scope)
+        task.coroutine.add_done_callback(lambda coroutine: self._see_to(task, coroutine))
+
+    def _see_to(self, task: Task, coroutine: asyncio.Task[None]) -> None:
+        """The attempt ends in any case: if it was cancelled before it began, or broke what surrounds it."""
+        error = None if coroutine.cancelled() else coroutine.exception()
+        if task in self._running:
+            self._finish(task, RELEASE if error is None else self._failed(task, error))
 
     async def _await(self, task: Task, awaitable: Any) -> None:
         try:
@@ -513,14 +644,22 @@ class Shift:
     def _failed(self, task: Task, error: BaseException) -> str:
         if abandoned(error, task):
             return RELEASE
-        verdict = failed(error)
+        try:
+            verdict = failed(error)
+            self._tell(task, error)
+        except Exception:  # not even that can be said of it
+            kind = type(error).__name__
+            _log.warning("%s failed: %s", task.name, kind)
+            return rejected(kind)
+        return verdict
+
+    def _tell(self, task: Task, error: BaseException) -> None:
         if isinstance(error, NonRetryable):
             _log.warning("%s failed for good: %s", task.name, error)
-        elif isinstance(error, RetryAfter):
+        elif isinstance(error, RetryAfter) and hasattr(error, "seconds"):
             _log.warning("%s failed, to be tried again after %d s: %s", task.name, error.seconds, error)
         elif not task.is_lost:
             _log.warning("%s failed", task.name, exc_info=without_ours(error))
-        return verdict
 
     def _finish(self, task: Task, verdict: str) -> None:
         now = time.monotonic()
@@ -530,10 +669,12 @@ class Shift:
         if task in self._held:
             self._held.discard(task)
             if verdict == SETTLED:
-                # What depends on it may be ready.
+                # What depends on it may be ready. If the transaction was rolled back the task is still ours, and given
+                # back; if not, the server does not heed this.
                 self._look_again(self._settings.queues)
-            elif not task.is_lost:
-                self._results.append(task.result(verdict))
+                verdict = RELEASE
+            if not task.is_lost:
+                self._hand_over(task, verdict)
         if not self._is_stopping:
             self._start_tasks()
         if not self._held:
@@ -545,7 +686,7 @@ class Shift:
         self._held.discard(task)
         if not task.is_lost:
             task.is_given_back = True
-            self._results.append(task.result(RELEASE))
+            self._hand_over(task, RELEASE)
         self._wake.set()
 
     def _lose(self, task: Task) -> None:
@@ -609,19 +750,33 @@ class Shift:
     async def _keep_leases(self) -> None:
         """Extends the leases of what runs, and gives back what has waited too long for its turn."""
         delays = _Delays("extending leases")
+        stuck: dict[str, None] = {}
         while True:
             await self._holds.wait()
             await asyncio.sleep(_KEEPING)
-            if not self._held:
+            if not self._held and not self._unsettled:
                 self._holds.clear()
                 continue
             now = time.monotonic()
             self._give_back_stale(now)
-            due = sorted((task for task in self._held if task.extend_at <= now), key=lambda task: task.extend_at)
+            # What is done is ours until it is settled, or somebody would do it again.
+            ours = [*self._held, *self._unsettled]
+            due = sorted((task for task in ours if task.extend_at <= now), key=lambda task: task.extend_at)
+            # Runs whose tasks somebody held at the last look come last, and only the first of them is waited for.
+            due.sort(key=lambda task: task.run_id in stuck)
+            tried = {task.run_id for task in due if task.run_id in stuck} - {next(iter(stuck), "")}
             try:
                 for task in due:
-                    if task in self._held and not task.is_lost and not task.context.is_settled:
-                        await self._extend(task)
+                    if task.run_id in tried or not self._wants_lease(task):
+                        continue
+                    if await self._extend(task):
+                        stuck.pop(task.run_id, None)
+                    else:
+                        tried.add(task.run_id)
+                        stuck.pop(task.run_id, None)
+                        stuck[task.run_id] = None
+                if stuck and next(iter(stuck)) not in {task.run_id for task in due}:
+                    stuck.pop(next(iter(stuck)))
                 delays.end()
             except psycopg.Error as error:
                 await delays.wait(error)
@@ -633,7 +788,12 @@ class Shift:
             while self._backlog and now - self._backlog[0].claimed_at > _STALE:
                 self._give_back(self._backlog.popleft())
 
-    async def _extend(self, task: Task) -> None:
+    def _wants_lease(self, task: Task) -> bool:
+        is_ours = task in self._held or task in self._unsettled
+        return is_ours and not task.is_lost and not task.context.is_settled
+
+    async def _extend(self, task: Task) -> bool:
+        """False if somebody holds the task: that is for later."""
         # In calls of their own: several in one transaction would hold rows that a settlement may want in another order.
         called_at = time.monotonic()
         try:
@@ -643,14 +803,20 @@ class Shift:
             )
             is_mine = bool(rows[0][0])
         except psycopg.Error as error:
+            if is_locked(error):
+                return False
             if not is_refusal(error):
                 raise
-            _log.warning("%s: its lease is not extended: %s", task.name, error)
+            if task in self._held:
+                _log.warning("%s: its lease is not extended: %s", task.name, error)
             is_mine = False
         if is_mine:
             task.extend_at = called_at + task.lease_span / 2
         else:
+            # Of what waits to be settled the answer to that will say so. It may be on its way.
+            task.extend_at = math.inf
             self._lose(task)
+        return True
 
 
 class _Delays:

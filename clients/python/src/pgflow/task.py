@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import traceback
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -39,6 +40,8 @@ class Task:
     """Seconds."""
     extend_at: float
     started_at: float = 0.0
+    scope: contextvars.Context = field(default_factory=contextvars.Context, repr=False)
+    """The context variables that its handler sees."""
     is_lost: bool = False
     """The lease is another's, or the run has ended: nobody wants the result."""
     is_given_back: bool = False
@@ -61,6 +64,8 @@ class Task:
 class Result:
     task: Task
     verdict: str
+    failures: int = 0
+    """How often the server failed at it alone."""
 
     @property
     def text(self) -> str:
@@ -110,7 +115,8 @@ def failed(error: BaseException) -> str:
     """What is said of an attempt whose handler raised this."""
     if isinstance(error, NonRetryable):
         return rejected(_text(error) or type(error).__name__) + ',"retryable":false'
-    if isinstance(error, RetryAfter):
+    # A subclass may have forgotten to say when.
+    if isinstance(error, RetryAfter) and hasattr(error, "seconds"):
         return rejected(_text(error)) + f',"retry_after":{error.seconds}'
     return rejected(describe(error))
 
