@@ -68,6 +68,9 @@ export interface LaterTask extends TaskRef {
   extend(seconds: number): Promise<boolean>;
 }
 
+/** As much of a body as is read. */
+const MOST_BYTES = 16_000_000;
+
 /** A request's body: a claimed task. */
 interface Body {
   run_id: string;
@@ -139,10 +142,12 @@ export function serveSteps(flows: readonly ServedFlow[], options: ServeOptions):
     if (request.method !== 'POST') {
       return answer(405, { error: 'pgflow sends its tasks by POST' }, { Allow: 'POST' });
     }
-    const bytes = new Uint8Array(await request.arrayBuffer());
-    if (secrets !== undefined && !(await secrets.signed(request.headers, bytes, tolerance))) {
-      return answer(401, { error: 'the signature is missing, wrong or too old' });
-    }
+    const refusal = { error: 'the signature is missing, wrong or too old' };
+    // Whoever cannot have signed it is not listened to.
+    if (secrets !== undefined && !secrets.mayBeSigned(request.headers, tolerance)) return answer(401, refusal);
+    const bytes = await readBytes(request);
+    if (bytes === undefined) return answer(413, { error: `the body is larger than ${MOST_BYTES} bytes` });
+    if (secrets !== undefined && !(await secrets.signed(request.headers, bytes, tolerance))) return answer(401, refusal);
     const body = readBody(bytes);
     if (body === undefined) return answer(400, { error: 'the body is not a task' });
     const step = steps.get(`${body.flow_slug}/${body.step_slug}`);
@@ -227,6 +232,29 @@ function failed({ message, retryable, retryAfter }: Failure): Response {
 
 function answer(status: number, body: unknown, headers: Record<string, string> = {}): Response {
   return new Response(JSON.stringify(body), { status, headers: { 'Content-Type': 'application/json', ...headers } });
+}
+
+/** The body, unless it is too large; then what is left of it is not read. */
+async function readBytes(request: Request): Promise<Uint8Array | undefined> {
+  if (Number(request.headers.get('content-length') ?? 0) > MOST_BYTES) return undefined;
+  const reader = request.body?.getReader();
+  const chunks: Uint8Array[] = [];
+  let size = 0;
+  for (let part = await reader?.read(); part !== undefined && !part.done; part = await reader?.read()) {
+    size += part.value.length;
+    if (size > MOST_BYTES) {
+      await reader?.cancel().catch(() => {});
+      return undefined;
+    }
+    chunks.push(part.value);
+  }
+  const bytes = new Uint8Array(size);
+  let at = 0;
+  for (const chunk of chunks) {
+    bytes.set(chunk, at);
+    at += chunk.length;
+  }
+  return bytes;
 }
 
 function readBody(bytes: Uint8Array): Body | undefined {
@@ -404,14 +432,24 @@ async function respond(handler: FetchHandler, request: NodeRequest, response: No
   response.on('close', () => {
     if (!response.writableEnded) gone.abort(new Error('the connection was closed'));
   });
-  const chunks: Uint8Array[] = [];
-  for await (const chunk of request) chunks.push(chunk);
-  const body = new Uint8Array(chunks.reduce((size, chunk) => size + chunk.length, 0));
-  let at = 0;
-  for (const chunk of chunks) {
-    body.set(chunk, at);
-    at += chunk.length;
-  }
+  // Read as far as the handler does. The iterator is not told to stop: that would close the connection before the answer.
+  const chunks = request[Symbol.asyncIterator]();
+  let isRead = false;
+  const next = async (): Promise<Uint8Array | undefined> => {
+    const { done, value } = await chunks.next();
+    if (done === true) isRead = true;
+    return done === true ? undefined : value;
+  };
+  const body = new ReadableStream<Uint8Array>(
+    {
+      pull: async (stream) => {
+        const chunk = await next();
+        if (chunk === undefined) stream.close();
+        else stream.enqueue(chunk);
+      },
+    },
+    { highWaterMark: 0 },
+  );
   const headers = new Headers();
   for (const [name, value] of Object.entries(request.headers)) {
     for (const one of [value ?? []].flat()) headers.append(name, one);
@@ -423,8 +461,12 @@ async function respond(handler: FetchHandler, request: NodeRequest, response: No
       headers,
       body: method === 'GET' || method === 'HEAD' ? null : body,
       signal: gone.signal,
-    }),
+      duplex: 'half',
+    } as RequestInit),
   );
+  // Who still sends sees the answer when it has sent everything, unless that is too much.
+  for (let size = 0; !isRead && size <= MOST_BYTES; ) size += (await next())?.length ?? 0;
+  if (!isRead) response.setHeader('Connection', 'close');
   response.statusCode = answered.status;
   answered.headers.forEach((value, name) => response.setHeader(name, value));
   response.end(new Uint8Array(await answered.arrayBuffer()));

@@ -1,6 +1,6 @@
 /** `serveSteps` against the background worker of a real server, which makes the requests. */
 import assert from 'node:assert/strict';
-import { createServer } from 'node:http';
+import { createServer, request as httpRequest } from 'node:http';
 import type { Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { after, before, test } from 'node:test';
@@ -155,6 +155,45 @@ test('signatures are those of Standard Webhooks', async () => {
   }
   assert.throws(() => serveSteps([flow], {} as { secret: string }), /secret/);
   assert.throws(() => serveSteps([new Flow({ slug: 'x' }).step({ slug: 's' }, () => 1)], { secret: OLD }), /none of these flows/);
+});
+
+test('a body is read when it may be signed, and not when it is too large', async () => {
+  const flow = new Flow({ slug: 'bodies' }).http({ slug: 's', target: base }, () => 1);
+  const megabyte = new Uint8Array(1_000_000);
+  const ask = async (headers: Record<string, string>, secret: string | false = OLD) => {
+    let pulled = 0;
+    const body = new ReadableStream({ pull: (stream) => (++pulled > 200 ? stream.close() : stream.enqueue(megabyte)) }, { highWaterMark: 0 });
+    const { status } = await serveSteps([flow], { secret })(new Request(base, { method: 'POST', headers, body, duplex: 'half' } as RequestInit));
+    return { status, pulled };
+  };
+  const stamp = { 'webhook-id': 'x', 'webhook-signature': 'v1,AAAA', 'webhook-timestamp': String(Math.floor(Date.now() / 1_000)) };
+  assert.deepEqual(await ask({}), { status: 401, pulled: 0 });
+  assert.deepEqual(await ask({ ...stamp, 'webhook-timestamp': '1614265330' }), { status: 401, pulled: 0 });
+  assert.deepEqual(await ask({ ...stamp, 'content-length': '16000001' }), { status: 413, pulled: 0 });
+  assert.deepEqual(await ask(stamp), { status: 413, pulled: 17 });
+  assert.deepEqual(await ask({}, false), { status: 413, pulled: 17 });
+  // In Node as well: it is told, and the rest is not kept.
+  endpoint = serveSteps([flow], { secret: OLD });
+  const send = (megabytes: number, headers: Record<string, string> = {}) =>
+    new Promise<{ status: number; connection: string | undefined }>((resolve, reject) => {
+      const asked = httpRequest(base, { method: 'POST', headers: { ...headers, 'transfer-encoding': 'chunked' } }, (response) => {
+        response.resume();
+        resolve({ status: response.statusCode!, connection: response.headers.connection });
+      });
+      asked.on('error', reject);
+      const write = (left: number): void => {
+        if (left === 0) asked.end();
+        else asked.write(megabyte, () => write(left - 1));
+      };
+      write(megabytes);
+    });
+  assert.deepEqual(await send(3), { status: 401, connection: 'keep-alive' });
+  assert.deepEqual(await send(3, stamp), { status: 401, connection: 'keep-alive' });
+  assert.deepEqual(await send(18, stamp), { status: 413, connection: 'keep-alive' });
+  // Whether the answer or the end of the connection is seen first is chance.
+  const refused = await send(200).catch(({ code }) => code as string);
+  if (typeof refused === 'string') assert.match(refused, /^(ECONNRESET|EPIPE)$/);
+  else assert.deepEqual(refused, { status: 401, connection: 'close' });
 });
 
 test('a step that has no handler here fails, and says so', async () => {
