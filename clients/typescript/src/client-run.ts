@@ -100,6 +100,9 @@ const LONGEST_CHECK_MS = 30_000;
 const FIRST_DELAY_MS = 200;
 const LONGEST_DELAY_MS = 10_000;
 
+/** How long a reading is tried again that is refused for a reason that may pass: a token, a cache of the schema. */
+const PATIENCE_MS = 60_000;
+
 export class WatchedRun implements RunHandle {
   readonly runId: string;
   readonly result: Promise<any>;
@@ -127,6 +130,8 @@ export class WatchedRun implements RunHandle {
   #mustRead = false;
   #buffer: Message[] = [];
   #failures = 0;
+  /** Since when readings have been refused. */
+  #refusedSince: number | undefined;
   #quiet = 0;
   #timer: ReturnType<typeof setTimeout> | undefined;
 
@@ -258,8 +263,11 @@ export class WatchedRun implements RunHandle {
       } catch (error) {
         if (this.#closed.signal.aborted) break;
         if ((error as CallError).isTransient !== true) {
-          this.#end(error as Error);
-          break;
+          this.#refusedSince ??= performance.now();
+          if (isFinal(error as CallError) || performance.now() - this.#refusedSince > PATIENCE_MS) {
+            this.#end(error as Error);
+            break;
+          }
         }
         const delay = Math.min(LONGEST_DELAY_MS, FIRST_DELAY_MS * 2 ** this.#failures++);
         await sleep(delay * (0.5 + Math.random() / 2), this.#closed.signal);
@@ -267,6 +275,7 @@ export class WatchedRun implements RunHandle {
         continue;
       }
       this.#failures = 0;
+      this.#refusedSince = undefined;
       this.#learn(this.#known.replace(state), false);
       for (const message of this.#buffer.splice(0)) {
         // If only the state can say more, the messages behind this one are in it.
@@ -352,6 +361,11 @@ export class WatchedRun implements RunHandle {
     }
     this.#show({ transport: 'closed', ...(error === undefined || this.#known.run !== undefined ? {} : { error }) });
   }
+}
+
+/** Whether the database has said that the run is not there, not ours, or not called that; everything else may pass. */
+function isFinal({ code = '', status }: CallError): boolean {
+  return /^(PT404|42501|22...)$/.test(code) && (status === undefined || [400, 403, 404].includes(status));
 }
 
 interface ChangeListener {

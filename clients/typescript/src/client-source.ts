@@ -21,6 +21,9 @@ export interface Source {
 const FIRST_DELAY_MS = 250;
 const LONGEST_DELAY_MS = 15_000;
 
+/** A stream that ends sooner has failed, whatever it told. */
+const SHORTEST_STREAM_MS = 5_000;
+
 /** A stream without a byte for so long is dead; pgflow-live sends comments more often. */
 const LONGEST_SILENCE_MS = 45_000;
 
@@ -65,6 +68,7 @@ export class LiveEvents implements Source {
         silence = setTimeout(stop, LONGEST_SILENCE_MS);
       };
       let isExpired = false;
+      let openedAt = Infinity;
       try {
         live();
         const response = await this.#fetch(`${this.#url}/runs/${runId}/events`, {
@@ -81,7 +85,7 @@ export class LiveEvents implements Source {
           for await (const { event, data } of readEvents(response.body, live)) {
             if (stopped.aborted) break;
             if (event === 'state') {
-              failures = 0;
+              openedAt = Math.min(openedAt, performance.now());
               listener.opened(JSON.parse(data) as RunState);
             } else if (event === 'change') {
               listener.told(JSON.parse(data) as Message);
@@ -100,6 +104,7 @@ export class LiveEvents implements Source {
       }
       if (stopped.aborted) return;
       listener.lost();
+      if (performance.now() - openedAt >= SHORTEST_STREAM_MS) failures = 0;
       // With a new token there is nothing to wait for, once.
       if (!isExpired || failures > 0) {
         await sleep(Math.min(LONGEST_DELAY_MS, FIRST_DELAY_MS * 2 ** failures) * (0.5 + Math.random() / 2), stopped);

@@ -160,6 +160,8 @@ export class KnownRun {
     if (!isEnd && before.status === status) return [];
     // A failed or cancelled run may have been retried since; a completed one stays as it is.
     if (isEnd && (status !== 'completed' || message.fetch === true || !('output' in message))) return 'read';
+    // The end of a step got lost: there is nobody to tell it any more.
+    if (isEnd && this.steps.some((step) => rank(step.status) !== 2)) return 'read';
     this.run = {
       ...before,
       status,

@@ -30,23 +30,39 @@ export interface ClientTarget extends HttpOptions {
 
 /** As much of a client of `@supabase/supabase-js` as is used. Schema `pgflow` must be exposed. */
 export interface SupabaseLike {
-  schema(name: string): { rpc(name: string, args: object): PromiseLike<SupabaseAnswer> };
+  schema(name: string): { rpc(name: string, args: object): SupabaseCall };
   channel(topic: string, options?: never): unknown;
   removeChannel(channel: never): unknown;
 }
 
+/** A call that may be ended, where the client is new enough. */
+interface SupabaseCall extends PromiseLike<SupabaseAnswer> {
+  abortSignal?(signal: AbortSignal): PromiseLike<SupabaseAnswer>;
+}
+
 interface SupabaseAnswer {
   data: unknown;
-  error: { message: string; code?: string; details?: string | null; hint?: string | null } | null;
+  error: SupabaseError | null;
   status?: number;
 }
+
+interface SupabaseError {
+  message: string;
+  code?: string;
+  details?: string | null;
+  hint?: string | null;
+}
+
+/** After so long a call is given up: its outcome is unknown then. */
+const CALL_TIMEOUT_MS = 30_000;
 
 export interface ClientOptions {
   /** Whether the flows' topics are private, as they are unless `set_realtime` said otherwise; `true`. Supabase only. */
   privateTopics?: boolean | undefined;
   /**
    * How a run is cancelled, where users may not call `cancel_run`: by a function of yours, say (`docs/privileges.md` has
-   * one). Called with the run's id, and the reason if there is one.
+   * one). Called with the run's id, and the reason if there is one. What rejects is an error, and so is what resolves with
+   * an object that has an `error`, as the calls of supabase-js do.
    */
   cancelRun?: ((runId: string, reason: string | undefined) => Promise<unknown> | PromiseLike<unknown>) | undefined;
 }
@@ -203,7 +219,12 @@ class PgflowClient {
   #watch(runId: string, status: RunStatus, { follow = false }: WatchOptions): WatchedRun {
     return new WatchedRun(runId, {
       read: async (signal) => (await this.call('get_run', { run_id: runId }, signal)) as RunState,
-      cancel: async (reason) => this.#cancelRun(runId, reason),
+      cancel: async (reason) => {
+        const answer = await this.#cancelRun(runId, reason);
+        if (typeof answer !== 'object' || answer === null) return;
+        const { error, status } = answer as { error?: unknown; status?: number };
+        if (error) throw error instanceof Error ? error : supabaseError('cancelRun', error, status);
+      },
       source: this.#source,
       follow,
       status,
@@ -216,17 +237,43 @@ function isSupabase(target: SupabaseLike | ClientTarget): target is SupabaseLike
 }
 
 function supabaseCall(supabase: SupabaseLike): Call {
-  return async (name, args) => {
-    const { data, error, status } = await supabase.schema('pgflow').rpc(name, args);
-    if (error === null) return data;
-    const isState = /^[0-9A-Z]{5}$/.test(error.code ?? '');
-    throw new CallError(`${name}: ${error.message}`, {
-      code: error.code || undefined,
-      detail: error.details ?? undefined,
-      hint: error.hint ?? undefined,
-      status,
-      // Without a status the request did not get there.
-      isTransient: isState ? isTransientState(error.code ?? '') : !status || status >= 500 || status === 408 || status === 429,
+  return async (name, args, signal) => {
+    signal?.throwIfAborted();
+    const given = new AbortController();
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    let leave = (): void => {};
+    const over = new Promise<never>((_, reject) => {
+      const stop = (reason: unknown): void => {
+        reject(reason);
+        given.abort(reason);
+      };
+      timer = setTimeout(() => stop(new CallError(`${name}: no answer in time`, { isTransient: true })), CALL_TIMEOUT_MS);
+      leave = () => stop(signal?.reason);
     });
+    signal?.addEventListener('abort', leave);
+    try {
+      const asked = supabase.schema('pgflow').rpc(name, args);
+      const call = typeof asked.abortSignal === 'function' ? asked.abortSignal(given.signal) : asked;
+      const { data, error, status } = await Promise.race([call, over]);
+      if (error === null) return data;
+      throw supabaseError(name, error, status);
+    } finally {
+      clearTimeout(timer);
+      signal?.removeEventListener('abort', leave);
+    }
   };
+}
+
+/** An error as supabase-js gives it; anything with a message, or text, will do. */
+function supabaseError(name: string, error: unknown, status: number | undefined): CallError {
+  const { message = String(error), code, details, hint } = error as Partial<SupabaseError>;
+  const isState = /^[0-9A-Z]{5}$/.test(code ?? '');
+  return new CallError(`${name}: ${message}`, {
+    code: code || undefined,
+    detail: details ?? undefined,
+    hint: hint ?? undefined,
+    status,
+    // Without a status the request did not get there.
+    isTransient: isState ? isTransientState(code ?? '') : !status || status >= 500 || status === 408 || status === 429,
+  });
 }

@@ -23,14 +23,19 @@ export class Secrets {
     if (secrets.length === 0) throw new TypeError('no secret is given');
   }
 
+  /** Whether a request may be signed, before its body is read: the headers are there, and its time is within the tolerance. */
+  mayBeSigned(headers: Headers, tolerance: number): boolean {
+    return readStamp(headers, tolerance) !== undefined;
+  }
+
   /**
    * Whether one of the secrets signed this request, not longer than `tolerance` seconds ago. `body` is the bytes that
    * came. Comparing takes the same time wherever signatures differ.
    */
   async signed(headers: Headers, body: Uint8Array, tolerance: number): Promise<boolean> {
-    const [id, timestamp, signatures] = ['id', 'timestamp', 'signature'].map((name) => headers.get(`webhook-${name}`));
-    if (!id || !signatures || !timestamp || !/^\d{1,12}$/.test(timestamp)) return false;
-    if (Math.abs(Date.now() / 1_000 - Number(timestamp)) > tolerance) return false;
+    const stamp = readStamp(headers, tolerance);
+    if (stamp === undefined) return false;
+    const { id, timestamp, signatures } = stamp;
     const head = new TextEncoder().encode(`${id}.${timestamp}.`);
     const content = new Uint8Array(head.length + body.length);
     content.set(head);
@@ -50,6 +55,13 @@ export class Secrets {
     }
     return false;
   }
+}
+
+/** What the headers say of a signature, unless it is missing or out of time. */
+function readStamp(headers: Headers, tolerance: number): { id: string; timestamp: string; signatures: string } | undefined {
+  const [id, timestamp, signatures] = ['id', 'timestamp', 'signature'].map((name) => headers.get(`webhook-${name}`));
+  if (!id || !signatures || !timestamp || !/^\d{1,12}$/.test(timestamp)) return undefined;
+  return Math.abs(Date.now() / 1_000 - Number(timestamp)) > tolerance ? undefined : { id, timestamp, signatures };
 }
 
 function fromBase64(text: string): Uint8Array<ArrayBuffer> | undefined {

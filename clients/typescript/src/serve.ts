@@ -68,6 +68,9 @@ export interface LaterTask extends TaskRef {
   extend(seconds: number): Promise<boolean>;
 }
 
+/** As much of a body as is read. */
+const MOST_BYTES = 16_000_000;
+
 /** A request's body: a claimed task. */
 interface Body {
   run_id: string;
@@ -102,10 +105,57 @@ export function later(context: StepContext): LaterTask {
   return task;
 }
 
-/** Settles a task that `later` gave, in another process: `runId`, `stepSlug`, `taskIndex` and `lease` are enough. */
-export async function laterTask(task: TaskRef, connection: ConnectionOptions): Promise<LaterTask & { close(): Promise<void> }> {
+/** A task that another process is to settle: what `later` gave, as it came back from wherever it was. */
+export type LaterRef = Omit<TaskRef, 'lease'> & { readonly lease?: number | null | undefined };
+
+export interface LaterTaskOptions {
+  /**
+   * Settle the task whoever holds it when no lease is given: for an operator, who knows what he does. `false`, for a lease
+   * that is missing from what a stranger sent is no proof of anything.
+   */
+  withoutLease?: boolean | undefined;
+}
+
+/**
+ * Settles a task that `later` gave, in another process: `runId`, `stepSlug`, `taskIndex` and `lease` are enough.
+ *
+ * @throws TypeError when they are not those of a task
+ */
+export async function laterTask(
+  task: LaterRef,
+  connection: ConnectionOptions,
+  { withoutLease = false }: LaterTaskOptions = {},
+): Promise<LaterTask & { close(): Promise<void> }> {
+  const ref = readRef(task, withoutLease);
   const settler = new Settler(connection);
-  return { ...settler.task(task), close: () => settler.close() };
+  return { ...settler.task(ref), close: () => settler.end() };
+}
+
+/** Makes sure that it names one task and nothing else: it may have been where others can change it. */
+function readRef(task: unknown, withoutLease: boolean): TaskRef {
+  if (typeof task !== 'object' || task === null) throw new TypeError('laterTask needs an object that says which task');
+  const { runId, stepSlug, taskIndex, lease } = task as Record<keyof TaskRef, unknown>;
+  if (!isId(runId)) throw new TypeError('runId is not a UUID');
+  if (!isSlug(stepSlug)) throw new TypeError('stepSlug is not the slug of a step');
+  if (!isCount(taskIndex)) throw new TypeError('taskIndex is not an integer from 0 on');
+  if (lease === undefined || lease === null) {
+    if (!withoutLease) throw new TypeError('lease is missing: without it, only an operator settles a task, by "withoutLease: true"');
+    return { runId, stepSlug, taskIndex, lease: null as unknown as number };
+  }
+  if (!isCount(lease)) throw new TypeError('lease is not an integer from 0 on');
+  return { runId, stepSlug, taskIndex, lease };
+}
+
+function isId(value: unknown): value is string {
+  return typeof value === 'string' && /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i.test(value);
+}
+
+function isSlug(value: unknown): value is string {
+  return typeof value === 'string' && /^[A-Za-z_][A-Za-z0-9_]{0,127}$/.test(value);
+}
+
+function isCount(value: unknown): value is number {
+  return Number.isSafeInteger(value) && (value as number) >= 0;
 }
 
 /**
@@ -122,7 +172,15 @@ export function serveSteps(flows: readonly ServedFlow[], options: ServeOptions):
   const secrets = options.secret === false ? undefined : new Secrets([options.secret].flat());
   const tolerance = options.tolerance ?? 300;
   const withStacks = options.stacks !== false;
-  const onError = options.onError ?? ((error, task) => console.error(task === undefined ? 'pgflow:' : `pgflow: ${nameOf(task)} failed:`, error));
+  const tell = options.onError ?? ((error, task) => console.error(task === undefined ? 'pgflow:' : `pgflow: ${nameOf(task)} failed:`, error));
+  /** What it throws changes nothing. */
+  const onError = async (error: unknown, task?: StepContext): Promise<void> => {
+    try {
+      await (tell(error, task) as unknown);
+    } catch (thrown) {
+      console.error('pgflow: onError failed:', thrown);
+    }
+  };
   const settler = options.connection === undefined ? undefined : new Settler(options.connection);
 
   const steps = new Map<string, { handler: (input: unknown, context: StepContext) => unknown; timeout: number }>();
@@ -139,10 +197,12 @@ export function serveSteps(flows: readonly ServedFlow[], options: ServeOptions):
     if (request.method !== 'POST') {
       return answer(405, { error: 'pgflow sends its tasks by POST' }, { Allow: 'POST' });
     }
-    const bytes = new Uint8Array(await request.arrayBuffer());
-    if (secrets !== undefined && !(await secrets.signed(request.headers, bytes, tolerance))) {
-      return answer(401, { error: 'the signature is missing, wrong or too old' });
-    }
+    const refusal = { error: 'the signature is missing, wrong or too old' };
+    // Whoever cannot have signed it is not listened to.
+    if (secrets !== undefined && !secrets.mayBeSigned(request.headers, tolerance)) return answer(401, refusal);
+    const bytes = await readBytes(request);
+    if (bytes === undefined) return answer(413, { error: `the body is larger than ${MOST_BYTES} bytes` });
+    if (secrets !== undefined && !(await secrets.signed(request.headers, bytes, tolerance))) return answer(401, refusal);
     const body = readBody(bytes);
     if (body === undefined) return answer(400, { error: 'the body is not a task' });
     const step = steps.get(`${body.flow_slug}/${body.step_slug}`);
@@ -163,11 +223,12 @@ export function serveSteps(flows: readonly ServedFlow[], options: ServeOptions):
       () => controller.signal,
     );
     task.traceparent = request.headers.get('traceparent') ?? task.traceparent;
+    const leaseMs = leaseOf(body, request.headers) ?? step.timeout * 1_000;
     const state = {
       isLater: false,
       make: (): LaterTask => {
         if (settler === undefined) throw new TypeError('later() needs serveSteps to have a connection');
-        return settler.task(task);
+        return settler.task(task, leaseMs);
       },
     };
     pending.set(task, state);
@@ -177,10 +238,10 @@ export function serveSteps(flows: readonly ServedFlow[], options: ServeOptions):
         const output = outputText(await step.handler(body.input, task));
         if ('text' in output) return { status: 'completed', output: output.text };
         const error = new Error(`the output is not JSON: ${output.problem}`);
-        onError(error, task);
+        void onError(error, task);
         return { status: 'failed', failure: { ...readFailure(error, false), retryable: false } };
       } catch (error) {
-        onError(error, task);
+        void onError(error, task);
         return { status: 'failed', failure: readFailure(error, withStacks) };
       }
     };
@@ -190,10 +251,9 @@ export function serveSteps(flows: readonly ServedFlow[], options: ServeOptions):
     if (isRung || isAsync) {
       if (settler === undefined) {
         const error = new TypeError('a task whose request is not waited for needs serveSteps to have a connection');
-        onError(error, task);
+        void onError(error, task);
         return answer(500, { error: error.message });
       }
-      const leaseMs = leaseOf(body, request.headers) ?? step.timeout * 1_000;
       const work = settler.perform(task, controller, leaseMs, async () => {
         const outcome = await perform();
         return state.isLater && outcome.status === 'completed' ? undefined : outcome;
@@ -229,6 +289,29 @@ function answer(status: number, body: unknown, headers: Record<string, string> =
   return new Response(JSON.stringify(body), { status, headers: { 'Content-Type': 'application/json', ...headers } });
 }
 
+/** The body, unless it is too large; then what is left of it is not read. */
+async function readBytes(request: Request): Promise<Uint8Array | undefined> {
+  if (Number(request.headers.get('content-length') ?? 0) > MOST_BYTES) return undefined;
+  const reader = request.body?.getReader();
+  const chunks: Uint8Array[] = [];
+  let size = 0;
+  for (let part = await reader?.read(); part !== undefined && !part.done; part = await reader?.read()) {
+    size += part.value.length;
+    if (size > MOST_BYTES) {
+      await reader?.cancel().catch(() => {});
+      return undefined;
+    }
+    chunks.push(part.value);
+  }
+  const bytes = new Uint8Array(size);
+  let at = 0;
+  for (const chunk of chunks) {
+    bytes.set(chunk, at);
+    at += chunk.length;
+  }
+  return bytes;
+}
+
 function readBody(bytes: Uint8Array): Body | undefined {
   let body: Body;
   try {
@@ -239,8 +322,9 @@ function readBody(bytes: Uint8Array): Body | undefined {
   const isTask =
     typeof body === 'object' &&
     body !== null &&
-    [body.run_id, body.flow_slug, body.step_slug].every((text) => typeof text === 'string') &&
-    [body.task_index, body.attempt, body.lease].every((number) => typeof number === 'number');
+    isId(body.run_id) &&
+    [body.flow_slug, body.step_slug].every((text) => typeof text === 'string') &&
+    [body.task_index, body.attempt, body.lease].every(isCount);
   return isTask ? body : undefined;
 }
 
@@ -266,7 +350,10 @@ function isWaiter(value: unknown): value is Waiter {
   return typeof value === 'object' && value !== null && typeof (value as Partial<Waiter>).waitUntil === 'function';
 }
 
-/** How long a settling that fails is tried again. The lease is over by then, mostly. */
+/**
+ * How long a settling is tried again where it is not known how long the lease lasts, and, whatever the lease, as long as the
+ * database cannot be reached: a result that comes late is taken if nobody else has the task.
+ */
 const LONGEST_SETTLING_MS = 300_000;
 
 /** A connection that nobody used for so long is closed. */
@@ -277,23 +364,31 @@ class Settler {
   readonly #options: ConnectionOptions;
   #opened: Promise<{ connection: Connection; lane: Lane }> | undefined;
   #users = 0;
+  #isClosed = false;
   #idle: ReturnType<typeof setTimeout> | undefined;
 
   constructor(options: ConnectionOptions) {
     this.#options = options;
   }
 
-  task({ runId, stepSlug, taskIndex, lease }: TaskRef): LaterTask {
+  /** What settles a task, whose lease lasts so long if that is known. */
+  task({ runId, stepSlug, taskIndex, lease }: TaskRef, leaseMs = LONGEST_SETTLING_MS): LaterTask {
     const ref = { runId, stepSlug, taskIndex, lease };
+    let until = performance.now() + leaseMs;
     return {
       ...ref,
       complete: async (value) => {
         const output = outputText(value);
         if ('problem' in output) throw new TypeError(`the output is not JSON: ${output.problem}`);
-        return (await this.settle(ref, { status: 'completed', output: output.text })).accepted;
+        return (await this.settle(ref, { status: 'completed', output: output.text }, () => until)).accepted;
       },
-      fail: async (error) => (await this.settle(ref, { status: 'failed', failure: readFailure(error) })).accepted,
-      extend: async (seconds) => (await this.#use(({ connection }) => connection.extend(ref, seconds))).accepted,
+      fail: async (error) => (await this.settle(ref, { status: 'failed', failure: readFailure(error) }, () => until)).accepted,
+      extend: async (seconds) => {
+        const asked = performance.now();
+        const { accepted } = await this.#use(({ connection }) => connection.extend(ref, seconds));
+        if (accepted) until = asked + seconds * 1_000;
+        return accepted;
+      },
     };
   }
 
@@ -305,11 +400,17 @@ class Settler {
     work: () => Promise<Outcome | undefined>,
   ): Promise<void> {
     let isLost = false;
+    let until = performance.now() + leaseMs;
     const timer = setInterval(() => {
+      const asked = performance.now();
       void this.#use(({ connection }) => connection.extend(task, null))
         .then((receipt) => {
-          if (receipt.accepted) return;
+          if (receipt.accepted) {
+            until = asked + leaseMs;
+            return;
+          }
           isLost = true;
+          until = 0;
           clearInterval(timer);
           controller.abort(new LeaseLostError(receipt.runStatus, receipt.taskStatus));
         })
@@ -317,33 +418,46 @@ class Settler {
     }, Math.min(86_400_000, leaseMs / 3));
     try {
       const outcome = await work();
-      if (outcome !== undefined && !isLost) await this.settle(task, outcome);
+      if (outcome !== undefined && !isLost) await this.settle(task, outcome, () => until);
     } finally {
       clearInterval(timer);
     }
   }
 
-  /** Settles a task; as long as the database cannot be reached, again. */
-  async settle(ref: TaskRef, outcome: Outcome): Promise<Receipt> {
-    const until = performance.now() + LONGEST_SETTLING_MS;
+  /**
+   * Settles a task; again, as long as the database cannot be reached or the lease lasts: a token that ran out, a cache that
+   * does not know the function yet, a gateway in between say nothing about the outcome.
+   */
+  async settle(ref: TaskRef, outcome: Outcome, leaseUntil: () => number): Promise<Receipt> {
+    // A lease that is extended meanwhile does not last for ever.
+    const longest = Math.max(performance.now() + LONGEST_SETTLING_MS, leaseUntil());
     for (let failures = 0; ; failures++) {
       try {
         const [receipt] = await this.#use(({ lane }) => lane.settle(`[${resultText(ref, outcome)}]`));
         return receipt as Receipt;
       } catch (thrown) {
         const error = thrown as CallError;
-        if (!error.isTransient) {
-          const isAboutOutput = error.status === 413 || /^(22|54)/.test(error.code ?? '');
-          if (outcome.status !== 'completed' || !isAboutOutput) throw error;
+        if (this.#isClosed) throw error;
+        // What this says is about the outcome.
+        if (error.status === 413 || (!error.isTransient && /^(22|54)...$/.test(error.code ?? ''))) {
+          if (outcome.status !== 'completed') throw error;
           const message = `the output cannot be stored: ${error.message}`;
           outcome = { status: 'failed', failure: { message, retryable: false, retryAfter: undefined } };
           continue;
         }
+        const until = error.isTransient ? longest : Math.min(longest, leaseUntil());
         if (performance.now() > until) throw error;
       }
       const delay = Math.min(5_000, 100 * 2 ** failures) * (0.5 + 0.5 * Math.random());
       await new Promise((resolve) => setTimeout(resolve, delay));
+      if (this.#isClosed) throw new Error('the task was closed before it could be settled');
     }
+  }
+
+  /** Gives up what is not settled yet. */
+  async end(): Promise<void> {
+    this.#isClosed = true;
+    await this.close();
   }
 
   async close(): Promise<void> {
@@ -357,7 +471,12 @@ class Settler {
     this.#users++;
     clearTimeout(this.#idle);
     try {
-      this.#opened ??= connect(this.#options, false).then((connection) => ({ connection, lane: connection.lane() }));
+      if (this.#opened === undefined) {
+        const opened = connect(this.#options, false).then((connection) => ({ connection, lane: connection.lane() }));
+        this.#opened = opened;
+        // What could not be opened may be the next time.
+        opened.catch(() => this.#opened === opened && (this.#opened = undefined));
+      }
       return await work(await this.#opened);
     } finally {
       // A process that has nothing else to do should end.
@@ -404,14 +523,24 @@ async function respond(handler: FetchHandler, request: NodeRequest, response: No
   response.on('close', () => {
     if (!response.writableEnded) gone.abort(new Error('the connection was closed'));
   });
-  const chunks: Uint8Array[] = [];
-  for await (const chunk of request) chunks.push(chunk);
-  const body = new Uint8Array(chunks.reduce((size, chunk) => size + chunk.length, 0));
-  let at = 0;
-  for (const chunk of chunks) {
-    body.set(chunk, at);
-    at += chunk.length;
-  }
+  // Read as far as the handler does. The iterator is not told to stop: that would close the connection before the answer.
+  const chunks = request[Symbol.asyncIterator]();
+  let isRead = false;
+  const next = async (): Promise<Uint8Array | undefined> => {
+    const { done, value } = await chunks.next();
+    if (done === true) isRead = true;
+    return done === true ? undefined : value;
+  };
+  const body = new ReadableStream<Uint8Array>(
+    {
+      pull: async (stream) => {
+        const chunk = await next();
+        if (chunk === undefined) stream.close();
+        else stream.enqueue(chunk);
+      },
+    },
+    { highWaterMark: 0 },
+  );
   const headers = new Headers();
   for (const [name, value] of Object.entries(request.headers)) {
     for (const one of [value ?? []].flat()) headers.append(name, one);
@@ -423,8 +552,12 @@ async function respond(handler: FetchHandler, request: NodeRequest, response: No
       headers,
       body: method === 'GET' || method === 'HEAD' ? null : body,
       signal: gone.signal,
-    }),
+      duplex: 'half',
+    } as RequestInit),
   );
+  // Who still sends sees the answer when it has sent everything, unless that is too much.
+  for (let size = 0; !isRead && size <= MOST_BYTES; ) size += (await next())?.length ?? 0;
+  if (!isRead) response.setHeader('Connection', 'close');
   response.statusCode = answered.status;
   answered.headers.forEach((value, name) => response.setHeader(name, value));
   response.end(new Uint8Array(await answered.arrayBuffer()));

@@ -46,8 +46,9 @@ function short(problem: string): string {
 /** An outcome as an element of the array. */
 export function resultText(task: TaskRef, outcome: Outcome): string {
   const { runId, stepSlug, taskIndex, lease } = task;
-  // Ids and slugs need no escapes.
-  const start = `{"run_id":"${runId}","step_slug":"${stepSlug}","task_index":${taskIndex},"lease":${lease},`;
+  // What is not a number becomes NaN, which is not JSON: nobody settles without the lease by mistake.
+  const proof = (lease as number | null) === null ? 'null' : Number(lease);
+  const start = `{"run_id":${JSON.stringify(runId)},"step_slug":${JSON.stringify(stepSlug)},"task_index":${Number(taskIndex)},"lease":${proof},`;
   switch (outcome.status) {
     case 'completed':
       return `${start}"output":${outcome.output}}`;

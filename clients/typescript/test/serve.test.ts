@@ -1,13 +1,14 @@
 /** `serveSteps` against the background worker of a real server, which makes the requests. */
 import assert from 'node:assert/strict';
-import { createServer } from 'node:http';
+import { createServer, request as httpRequest } from 'node:http';
 import type { Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { after, before, test } from 'node:test';
+import { after, before, mock, test } from 'node:test';
 import { Flow, toDefinition, type } from '../src/index.js';
 import type { AnyFlow } from '../src/index.js';
 import { LeaseLostError, NonRetryableError, RetryAfterError, later, laterTask, nodeListener, serveSteps } from '../src/serve.js';
 import type { FetchHandler, LaterTask, StepContext } from '../src/serve.js';
+import { resultText } from '../src/worker-results.js';
 import { eventually } from './database.js';
 import { startCluster } from './worker-cluster.js';
 import type { Cluster } from './worker-cluster.js';
@@ -157,6 +158,45 @@ test('signatures are those of Standard Webhooks', async () => {
   assert.throws(() => serveSteps([new Flow({ slug: 'x' }).step({ slug: 's' }, () => 1)], { secret: OLD }), /none of these flows/);
 });
 
+test('a body is read when it may be signed, and not when it is too large', async () => {
+  const flow = new Flow({ slug: 'bodies' }).http({ slug: 's', target: base }, () => 1);
+  const megabyte = new Uint8Array(1_000_000);
+  const ask = async (headers: Record<string, string>, secret: string | false = OLD) => {
+    let pulled = 0;
+    const body = new ReadableStream({ pull: (stream) => (++pulled > 200 ? stream.close() : stream.enqueue(megabyte)) }, { highWaterMark: 0 });
+    const { status } = await serveSteps([flow], { secret })(new Request(base, { method: 'POST', headers, body, duplex: 'half' } as RequestInit));
+    return { status, pulled };
+  };
+  const stamp = { 'webhook-id': 'x', 'webhook-signature': 'v1,AAAA', 'webhook-timestamp': String(Math.floor(Date.now() / 1_000)) };
+  assert.deepEqual(await ask({}), { status: 401, pulled: 0 });
+  assert.deepEqual(await ask({ ...stamp, 'webhook-timestamp': '1614265330' }), { status: 401, pulled: 0 });
+  assert.deepEqual(await ask({ ...stamp, 'content-length': '16000001' }), { status: 413, pulled: 0 });
+  assert.deepEqual(await ask(stamp), { status: 413, pulled: 17 });
+  assert.deepEqual(await ask({}, false), { status: 413, pulled: 17 });
+  // In Node as well: it is told, and the rest is not kept.
+  endpoint = serveSteps([flow], { secret: OLD });
+  const send = (megabytes: number, headers: Record<string, string> = {}) =>
+    new Promise<{ status: number; connection: string | undefined }>((resolve, reject) => {
+      const asked = httpRequest(base, { method: 'POST', headers: { ...headers, 'transfer-encoding': 'chunked' } }, (response) => {
+        response.resume();
+        resolve({ status: response.statusCode!, connection: response.headers.connection });
+      });
+      asked.on('error', reject);
+      const write = (left: number): void => {
+        if (left === 0) asked.end();
+        else asked.write(megabyte, () => write(left - 1));
+      };
+      write(megabytes);
+    });
+  assert.deepEqual(await send(3), { status: 401, connection: 'keep-alive' });
+  assert.deepEqual(await send(3, stamp), { status: 401, connection: 'keep-alive' });
+  assert.deepEqual(await send(18, stamp), { status: 413, connection: 'keep-alive' });
+  // Whether the answer or the end of the connection is seen first is chance.
+  const refused = await send(200).catch(({ code }) => code as string);
+  if (typeof refused === 'string') assert.match(refused, /^(ECONNRESET|EPIPE)$/);
+  else assert.deepEqual(refused, { status: 401, connection: 'close' });
+});
+
 test('a step that has no handler here fails, and says so', async () => {
   const flow = new Flow({ slug: 'unknown', executor: 'http', target: base }).http({ slug: 's' });
   const known = new Flow({ slug: 'known', executor: 'http', target: base }).http({ slug: 's' }, () => 1);
@@ -200,6 +240,95 @@ test('a task may be settled later, also by another process', async () => {
   const [first] = await eventually(() => attempts(failing), ([one]) => one.status === 'failed');
   assert.match(first.error_message, /later\(\) needs serveSteps to have a connection/);
   await cluster.rows('select pgflow.cancel_run($1)', [failing]);
+});
+
+test('what comes back from elsewhere names one task, with its lease', async () => {
+  const flow = new Flow({ slug: 'pay' }).external({ slug: 'approve' });
+  await cluster.rows('select pgflow.define_flow($1::jsonb)', [JSON.stringify(toDefinition(flow))]);
+  const runId = await run(flow);
+  const right = { runId, stepSlug: 'approve', taskIndex: 0, lease: 1 };
+  const smuggled = (start: string) => `${start}","task_index":0,"output":1},{"run_id":"${runId}","step_slug":"approve`;
+  for (const wrong of [
+    null, 'approve', {}, { ...right, lease: null }, { ...right, lease: undefined }, { ...right, lease: 'null' }, { ...right, lease: 1.5 }, { ...right, lease: '1' },
+    { ...right, taskIndex: '0' }, { ...right, taskIndex: -1 }, { ...right, taskIndex: 2 ** 60 }, { ...right, taskIndex: '0,"lease":null,"x":0' },
+    { ...right, stepSlug: smuggled('nix') }, { ...right, stepSlug: '' }, { ...right, stepSlug: 'approve\n' }, { ...right, stepSlug: ['approve'] },
+    { ...right, runId: smuggled(runId) }, { ...right, runId: 'x' }, { ...right, runId: undefined },
+  ]) {
+    await assert.rejects(laterTask(wrong as never, cluster.url()).then((task) => task.complete(1)), TypeError, JSON.stringify(wrong));
+  }
+  // A task that `later` gave is not looked at, but cannot be more than one either.
+  for (const ref of [{ ...right, stepSlug: smuggled('nix') }, { ...right, lease: 'null}' }, { ...right, lease: undefined }]) {
+    const text = resultText(ref as never, { status: 'completed', output: '1' });
+    const read = (): unknown => JSON.parse(`[${text}]`);
+    if (ref.lease === 1) assert.equal((read() as unknown[]).length, 1);
+    else assert.throws(read, SyntaxError);
+  }
+  assert.deepEqual(await cluster.rows('select status from pgflow.step_states where run_id = $1', [runId]), [{ status: 'started' }]);
+  // Operators may.
+  const task = await laterTask({ runId, stepSlug: 'approve', taskIndex: 0 }, cluster.url(), { withoutLease: true });
+  assert.equal(await task.complete({ by: 'boss' }), true);
+  await task.close();
+  assert.deepEqual((await ended(runId)).output, { approve: { by: 'boss' } });
+});
+
+test('an outcome is handed over until it is taken, whatever the gateway says meanwhile', async () => {
+  const says = (status: number, body: unknown) => () => Response.json(body, { status });
+  const nay: (() => Response)[] = [
+    says(401, { code: 'PGRST301', message: 'JWT expired' }), says(404, { code: 'PGRST202', message: 'not in the schema cache' }),
+    says(403, { code: '42501', message: 'permission denied' }), () => new Response('<html>maintenance</html>'), () => new Response('bad gateway', { status: 502 }),
+  ];
+  const settled: any[] = [];
+  const door = (answers: (() => Response)[]) => ({
+    url: 'http://nowhere',
+    fetch: (async (_: unknown, init: RequestInit) => {
+      const refused = answers.shift();
+      if (refused !== undefined) return refused();
+      settled.push(...JSON.parse(init.body as string).results);
+      return Response.json([{ accepted: true }]);
+    }) as typeof fetch,
+  });
+  const ref = { runId: '01900000-0000-7000-8000-000000000001', stepSlug: 's', taskIndex: 0, lease: 1 };
+  const task = await laterTask(ref, door([...nay]));
+  assert.equal(await task.complete('precious'), true);
+  assert.deepEqual(settled.splice(0).map(({ output }) => output), ['precious']);
+  for (const refusal of [says(400, { code: '22P05', message: 'no such character' }), says(400, { code: '54000', message: 'too large' }), () => new Response('too large', { status: 413 })]) {
+    assert.equal(await (await laterTask(ref, door([refusal]))).complete('x'), true);
+    assert.match(settled.pop().error_message, /^the output cannot be stored: /);
+  }
+  await assert.rejects((await laterTask(ref, door([says(400, { code: '22023', message: 'no' })]))).fail('x'), { code: '22023' });
+  // Not longer than the lease lasts, nor after it was closed.
+  const denied = Array.from({ length: 50 }, () => nay[2]!);
+  const body = { run_id: ref.runId, flow_slug: 'given_up', step_slug: 's', task_index: 0, attempt: 1, input: { run: {} }, lease: 1, lease_expires_at: '' };
+  const flow = new Flow({ slug: 'given_up', timeout: 1 }).http({ slug: 's', target: base }, () => 'x');
+  const errors: any[] = [];
+  let work: Promise<unknown> | undefined;
+  const handler = serveSteps([flow], { secret: false, respondAsync: true, connection: door(denied), waitUntil: (one) => (work = one), onError: (error) => errors.push(error) });
+  assert.equal((await handler(new Request(base, { method: 'POST', body: JSON.stringify(body) }))).status, 202);
+  await work;
+  assert.equal(errors[0]?.code, '42501');
+  assert.ok(denied.length > 30 && denied.length < 48, `${denied.length}`);
+  const closed = await laterTask(ref, door(denied));
+  const waiting = closed.complete('x');
+  waiting.catch(() => {});
+  await sleep(300);
+  await closed.close();
+  await assert.rejects(waiting);
+});
+
+test('an onError that throws changes no answer', async () => {
+  const flow = new Flow({ slug: 'teller', executor: 'http', target: base }).http({ slug: 's' }, () => {
+    throw new NonRetryableError('gone');
+  });
+  const body = JSON.stringify({ run_id: '01900000-0000-7000-8000-000000000001', flow_slug: 'teller', step_slug: 's', task_index: 0, attempt: 1, input: {}, lease: 1, lease_expires_at: '' });
+  const said = mock.method(console, 'error', () => {});
+  for (const onError of [() => { throw new Error('no log'); }, async () => { throw new Error('no log'); }]) {
+    const response = await serveSteps([flow], { secret: false, onError })(new Request(base, { method: 'POST', body }));
+    assert.equal(response.status, 422);
+    assert.match(await response.text(), /gone/);
+  }
+  await sleep(10);
+  said.mock.restore();
+  assert.equal(said.mock.callCount(), 2);
 });
 
 test('a long handler may answer at once, and keeps its lease', async () => {
