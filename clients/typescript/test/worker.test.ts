@@ -145,6 +145,28 @@ test('errors say whether and when another attempt is made', async () => {
   assert.throws(() => new RetryAfterError(-1), RangeError);
 });
 
+test('whatever is thrown fails its attempt, and nothing else', async () => {
+  const angry = () => { throw new Error('of a getter'); };
+  const thrown: Record<string, unknown> = {
+    getters: new Proxy(new Error('x'), { get: angry, has: angry, getPrototypeOf: angry }),
+    message: { message: Object.create(null) },
+    name: Object.assign(new Error('x'), { name: Symbol('s') }),
+    cause: Object.defineProperty(new Error('x'), 'cause', { get: angry }),
+    retryable: Object.defineProperty(new Error('x'), 'retryable', { get: angry }),
+    bare: Object.assign(Object.create(null), { n: 1n }),
+    tag: { n: 1n, get [Symbol.toStringTag]() { return angry(); } },
+  };
+  const flow = new Flow({ slug: 'anything', input: type<string>(), maxAttempts: 1 }).step({ slug: 's' }, ({ run }) => { throw thrown[run]; });
+  await define(flow);
+  const worker = await work([flow]);
+  for (const which of Object.keys(thrown)) {
+    const { status, error_message } = await ended(await run(flow, which), 5_000);
+    assert.equal(status, 'failed', which);
+    assert.ok(error_message, which);
+  }
+  await worker.stop({ timeout: 1_000 });
+});
+
 test('what is not JSON fails its attempt, and nothing else', async () => {
   const circular: { self?: unknown } = {};
   circular.self = circular;
@@ -400,6 +422,22 @@ test('a worker does not sit on tasks while its handlers are slow', async () => {
   await Promise.all([worker.stop(), other.stop()]);
 });
 
+test('what was claimed ahead is handed back within a second, also while some of it begins', async () => {
+  const flow = new Flow({ slug: 'slower', input: type<number[]>() }).map({ slug: 'm' }, async ({ item }) => {
+    await (item < 200 ? undefined : sleep(600));
+    return null;
+  });
+  await define(flow);
+  const runId = await run(flow, Array.from({ length: 230 }, (_, n) => n));
+  const worker = await work([flow], { concurrency: 1 });
+  await eventually(() => attempts(runId), (all) => all.filter(({ status }) => status === 'completed').length >= 200);
+  await sleep(2_000);
+  const held = (await attempts(runId)).filter(({ status }) => status === 'started').length;
+  assert.ok(held <= 2, `${held} are held`);
+  await worker.stop();
+  await db.rows('select pgflow.cancel_run($1)', [runId]);
+});
+
 describe('waiting', () => {
   const flow = new Flow({ slug: 'waits' }).step({ slug: 's' }, () => Date.now());
 
@@ -515,6 +553,20 @@ describe('stopping', () => {
   });
 });
 
+test('a worker that may take for ever to stop claims no more, and stops', async () => {
+  const flow = new Flow({ slug: 'for_ever' }).step({ slug: 's' }, () => sleep(500));
+  await define(flow);
+  const worker = await work([flow], { pollInterval: 50 });
+  const first = await run(flow);
+  await eventually(() => attempts(first), ([one]) => one?.status === 'started');
+  const stopped = worker.stop({ timeout: Infinity });
+  const second = await run(flow);
+  assert.equal(await Promise.race([stopped.then(() => 'stopped'), sleep(5_000)]), 'stopped');
+  assert.deepEqual(await completes(first), { s: null });
+  assert.equal((await attempts(second))[0]!.status, 'queued');
+  await db.rows('select pgflow.cancel_run($1)', [second]);
+});
+
 describe('starting', () => {
   const flow = new Flow({ slug: 'starts' }).step({ slug: 's' }, () => 1);
 
@@ -600,6 +652,23 @@ test('hooks are told, and what they throw changes nothing', async () => {
     'start 1', 'in', 'handler', 'out', 'error first s', 'settle 1 failed Error: first',
     'start 2', 'in', 'handler', 'out', 'settle 2 completed ',
   ]);
+});
+
+test('a hook that is async and rejects is logged, and changes nothing', async () => {
+  const flow = new Flow({ slug: 'hooked_late' }).step({ slug: 's' }, () => 1);
+  await define(flow);
+  const logged: unknown[] = [];
+  const unhandled: unknown[] = [];
+  const note = (error: unknown) => void unhandled.push(error);
+  process.on('unhandledRejection', note);
+  const logger = { debug() {}, info() {}, warn() {}, error: (...message: unknown[]) => void logged.push(message[1]) };
+  const reject = async () => { throw new Error('metrics are down'); };
+  const worker = await work([flow], { logger, hooks: { onClaim: reject, onStart: reject, onSettle: reject } });
+  assert.deepEqual(await completes(await run(flow)), { s: 1 });
+  await worker.stop();
+  process.off('unhandledRejection', note);
+  assert.deepEqual(unhandled, []);
+  assert.ok(logged.length >= 3 && logged.every((error) => /metrics are down/.test(String(error))), String(logged));
 });
 
 test('nothing is left wrong in the database', async () => {
