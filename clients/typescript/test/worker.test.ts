@@ -497,6 +497,29 @@ describe('waiting', () => {
   });
 });
 
+test('the server gives a call up before the worker does', async () => {
+  await db.rows(`
+    create table limits (value text);
+    create function note_limit() returns trigger language plpgsql as $$
+      begin insert into public.limits values (current_setting('statement_timeout')); return null; end $$;
+    create trigger note_limit after update on pgflow.live_tasks for each statement execute function note_limit()`);
+  const flow = new Flow({ slug: 'limited' }).step({ slug: 's' }, () => 1);
+  await define(flow);
+  const limits = async (options: Partial<WorkerOptions>) => {
+    await db.rows('truncate limits');
+    const worker = await work([flow], options);
+    await completes(await run(flow));
+    await worker.stop();
+    return (await db.rows('select distinct value from limits')).map(({ value }) => value);
+  };
+  assert.deepEqual(await limits({}), ['25s']);
+  assert.deepEqual(await limits({ connection: { connectionString: db.url, statement_timeout: 60_000 } }), ['25s']);
+  assert.deepEqual(await limits({ connection: { connectionString: db.url, statement_timeout: 5_000 } }), ['5s']);
+  // A setting would stay with a connection of a pooler.
+  assert.deepEqual(await limits({ listen: false }), ['0']);
+  await db.rows('drop table limits; drop function note_limit() cascade');
+});
+
 describe('stopping', () => {
   test('lets running handlers end, and hands back what has not begun', async () => {
     const flow = new Flow({ slug: 'stops', input: type<number[]>() }).map({ slug: 'm' }, async ({ item }) => {
