@@ -43,7 +43,8 @@ const SETTLE_AND_CLAIM = `
 // A shorter one that the role, the database or the caller has set is kept.
 const LIMIT_STATEMENTS = `
   SELECT set_config('statement_timeout', '${STATEMENT_TIMEOUT_MS}', false)
-  FROM pg_settings WHERE name = 'statement_timeout' AND setting::int NOT BETWEEN 1 AND ${STATEMENT_TIMEOUT_MS}`;
+  FROM pg_settings
+  WHERE CASE name WHEN 'statement_timeout' THEN setting::int NOT BETWEEN 1 AND ${STATEMENT_TIMEOUT_MS} ELSE false END`;
 
 const SETTLE = 'SELECT accepted, task_status, step_status, run_status FROM pgflow.settle_step_tasks($1::jsonb)';
 
@@ -91,7 +92,7 @@ export class PostgresConnection implements Connection {
   }
 
   lane(): Lane {
-    const lane = new PostgresLane(new Session(this.#connect, this.#isDirect));
+    const lane: PostgresLane = new PostgresLane(new Session(this.#connect, this.#isDirect), () => this.#lanes.delete(lane));
     this.#lanes.add(lane);
     return lane;
   }
@@ -194,6 +195,8 @@ class Session {
       client.on('end', () => this.#lose(client));
       client.on('error', () => this.#lose(client));
       this.#current = client;
+      // Ends the connection also while a query is under way.
+      const timer = setTimeout(() => client.end().catch(() => {}), CONNECT_TIMEOUT_MS);
       try {
         // A pooler in transaction mode would leave the setting with a connection that others use.
         if (this.#isDirect) await client.query({ text: LIMIT_STATEMENTS });
@@ -202,6 +205,8 @@ class Session {
         if (this.#current === client) this.#current = undefined;
         client.end().catch(() => {});
         throw callError(error);
+      } finally {
+        clearTimeout(timer);
       }
       if (this.#isClosed) {
         client.end().catch(() => {});
@@ -235,9 +240,11 @@ class Session {
 
 class PostgresLane implements Lane {
   readonly #session: Session;
+  readonly #onClosed: () => void;
 
-  constructor(session: Session) {
+  constructor(session: Session, onClosed: () => void) {
     this.#session = session;
+    this.#onClosed = onClosed;
   }
 
   async settleAndClaim(results: string, claim: Claim): Promise<ClaimedTask[]> {
@@ -270,6 +277,7 @@ class PostgresLane implements Lane {
   }
 
   close(): Promise<void> {
+    this.#onClosed();
     return this.#session.close();
   }
 }

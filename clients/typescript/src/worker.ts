@@ -188,6 +188,8 @@ class TaskWorker implements Worker, QueueHost<Held> {
   #loops: QueueLoop<Held>[] = [];
   /** From the claim until the result has been handed to the loop. */
   readonly #held = new Set<Held>();
+  /** Results that the server may not have yet: their leases are extended too. */
+  readonly #outgoing = new Set<Held>();
   /** Claimed, and waiting for a handler to end. */
   #ahead: Held[] = [];
   /** Handlers that run; some may be about tasks that are over. */
@@ -257,7 +259,7 @@ class TaskWorker implements Worker, QueueHost<Held> {
       const connection = await connect(this.#options.connection, this.#options.listen);
       this.#connection = connection;
       const bell = connection.bell((ring) => this.#loops.find(({ queue }) => queue === ring.queue)?.ring(ring));
-      this.#loops = this.queues.map((queue) => new QueueLoop<Held>(queue, connection.lane(), bell, this));
+      this.#loops = this.queues.map((queue) => new QueueLoop<Held>(queue, () => connection.lane(), bell, this));
       await Promise.all(this.#loops.map((loop) => this.#check(loop)));
     } catch (error) {
       await this.#close();
@@ -420,6 +422,7 @@ class TaskWorker implements Worker, QueueHost<Held> {
   }
 
   settled(held: Held, outcome: Outcome): void {
+    this.#outgoing.delete(held);
     const result: TaskResult = { status: outcome.status, durationMs: held.durationMs };
     if (outcome.status === 'failed') result.message = outcome.failure.message;
     this.#tell(() => this.#hooks.onSettle?.(held.context, result));
@@ -442,8 +445,13 @@ class TaskWorker implements Worker, QueueHost<Held> {
   }
 
   gaveUp(held: Held, error: CallError): void {
+    this.#outgoing.delete(held);
     this.#logger.error(`pgflow worker ${this.workerId}: the result of ${nameOf(held.task)} was refused: ${error.message}`);
     this.#tell(() => this.#hooks.onError?.(error, held.context));
+  }
+
+  letGo(held: Held): void {
+    this.#outgoing.delete(held);
   }
 
   // Handlers.
@@ -541,6 +549,7 @@ class TaskWorker implements Worker, QueueHost<Held> {
   #finish(held: Held, outcome: Outcome): void {
     if (!this.#held.delete(held) || held.isOver) return;
     held.durationMs = held.startedAt === undefined ? 0 : performance.now() - held.startedAt;
+    if (outcome.status !== 'released') this.#outgoing.add(held);
     held.loop.push(held, outcome);
     this.wake();
   }
@@ -589,6 +598,10 @@ class TaskWorker implements Worker, QueueHost<Held> {
         void this.#extend(held, now);
       }
     }
+    for (const held of this.#outgoing) {
+      if (held.extendAt > now) next = Math.min(next, held.extendAt);
+      else void this.#extend(held, now);
+    }
     this.#extendBy(next);
   }
 
@@ -605,7 +618,7 @@ class TaskWorker implements Worker, QueueHost<Held> {
       if (!this.#isClosed) this.#logger.debug(`pgflow worker ${this.workerId}: the lease of ${nameOf(held.task)} was not extended:`, error);
       held.extendAt = performance.now() + EXTENSION_DELAY_MS;
     }
-    if (this.#held.has(held)) this.#extendBy(held.extendAt);
+    if (this.#held.has(held) || this.#outgoing.has(held)) this.#extendBy(held.extendAt);
   }
 
   /** The task is another's, or nobody's. A result that is on its way will be refused. */
