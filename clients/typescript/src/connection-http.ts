@@ -87,7 +87,11 @@ export class HttpRpc {
     } catch (cause) {
       if (signal?.aborted) throw signal.reason;
       const why = timeout.signal.aborted ? (timeout.signal.reason as Error).message : (cause as Error).message;
-      throw new CallError(`${name}: ${this.#base} cannot be reached: ${why}`, { isTransient: true, cause });
+      throw new CallError(`${name}: ${this.#base} cannot be reached: ${why}`, {
+        code: timeout.signal.aborted ? 'ETIMEDOUT' : undefined,
+        isTransient: true,
+        cause,
+      });
     } finally {
       clearTimeout(timer);
       signal?.removeEventListener('abort', stop);

@@ -13,6 +13,9 @@ import type { Bell, Claim, ClaimedTask, Connection, Lane, PostgresOptions, Recei
 /** After so long a call is given up: its outcome is unknown then. */
 const CALL_TIMEOUT_MS = 30_000;
 
+/** The server gives a statement up before that: a call that nobody waits for must not claim tasks for nobody. */
+const STATEMENT_TIMEOUT_MS = 25_000;
+
 /** Longest wait for a connection. */
 const CONNECT_TIMEOUT_MS = 10_000;
 
@@ -36,6 +39,12 @@ const SETTLE_AND_CLAIM = `
   SELECT run_id, flow_slug, step_slug, task_index, attempt, input, lease,
          (extract(epoch FROM lease_expires_at - clock_timestamp()) * 1000)::float8 AS lease_ms
   FROM pgflow.settle_and_claim(results => $1::jsonb, queue => $2, max_tasks => $3, lease_seconds => $4, worker_id => $5)`;
+
+// A shorter one that the role, the database or the caller has set is kept.
+const LIMIT_STATEMENTS = `
+  SELECT set_config('statement_timeout', '${STATEMENT_TIMEOUT_MS}', false)
+  FROM pg_settings
+  WHERE CASE name WHEN 'statement_timeout' THEN setting::int NOT BETWEEN 1 AND ${STATEMENT_TIMEOUT_MS} ELSE false END`;
 
 const SETTLE = 'SELECT accepted, task_status, step_status, run_status FROM pgflow.settle_step_tasks($1::jsonb)';
 
@@ -83,7 +92,7 @@ export class PostgresConnection implements Connection {
   }
 
   lane(): Lane {
-    const lane = new PostgresLane(new Session(this.#connect, this.#isDirect));
+    const lane: PostgresLane = new PostgresLane(new Session(this.#connect, this.#isDirect), () => this.#lanes.delete(lane));
     this.#lanes.add(lane);
     return lane;
   }
@@ -133,7 +142,8 @@ async function connected(client: Client): Promise<Client> {
 /** A connection that is made when it is needed, and made anew when it broke. Its calls come one after the other. */
 class Session {
   readonly #connect: () => Promise<Client>;
-  readonly #prepares: boolean;
+  /** Not behind a pooler in transaction mode: statements may be prepared, and settings stay. */
+  readonly #isDirect: boolean;
   #client: Promise<Client> | undefined;
   #current: Client | undefined;
   #isClosed = false;
@@ -142,9 +152,9 @@ class Session {
   /** Called with each new client before it is used. */
   onConnected: ((client: Client) => Promise<void>) | undefined;
 
-  constructor(connect: () => Promise<Client>, prepares: boolean) {
+  constructor(connect: () => Promise<Client>, isDirect: boolean) {
     this.#connect = connect;
-    this.#prepares = prepares;
+    this.#isDirect = isDirect;
   }
 
   /** The process of the server that serves this session now. */
@@ -159,17 +169,17 @@ class Session {
       timer = setTimeout(() => {
         // Ends the connection also while a query is under way.
         this.#lose(client);
-        reject(new CallError(`no answer from the database within ${CALL_TIMEOUT_MS / 1_000} s`, { isTransient: true }));
+        reject(new CallError(`no answer from the database within ${CALL_TIMEOUT_MS / 1_000} s`, { code: 'ETIMEDOUT', isTransient: true }));
       }, CALL_TIMEOUT_MS);
     });
     try {
-      const query = client.query(this.#prepares ? { name, text, values } : { text, values });
+      const query = client.query(this.#isDirect ? { name, text, values } : { text, values });
       query.catch(() => {});
       return (await Promise.race([query, late])).rows;
     } catch (error) {
       const found = callError(error);
       // A refusal leaves a good connection; a standby that was a primary must be left to find the new one.
-      if (found.isTransient && !/^(40|53|55)/.test(found.code ?? '')) this.#lose(client);
+      if (found.isTransient && !/^(40|53|55|57014)/.test(found.code ?? '')) this.#lose(client);
       throw found;
     } finally {
       clearTimeout(timer);
@@ -185,12 +195,18 @@ class Session {
       client.on('end', () => this.#lose(client));
       client.on('error', () => this.#lose(client));
       this.#current = client;
+      // Ends the connection also while a query is under way.
+      const timer = setTimeout(() => client.end().catch(() => {}), CONNECT_TIMEOUT_MS);
       try {
+        // A pooler in transaction mode would leave the setting with a connection that others use.
+        if (this.#isDirect) await client.query({ text: LIMIT_STATEMENTS });
         await this.onConnected?.(client);
       } catch (error) {
         if (this.#current === client) this.#current = undefined;
         client.end().catch(() => {});
         throw callError(error);
+      } finally {
+        clearTimeout(timer);
       }
       if (this.#isClosed) {
         client.end().catch(() => {});
@@ -224,9 +240,11 @@ class Session {
 
 class PostgresLane implements Lane {
   readonly #session: Session;
+  readonly #onClosed: () => void;
 
-  constructor(session: Session) {
+  constructor(session: Session, onClosed: () => void) {
     this.#session = session;
+    this.#onClosed = onClosed;
   }
 
   async settleAndClaim(results: string, claim: Claim): Promise<ClaimedTask[]> {
@@ -259,6 +277,7 @@ class PostgresLane implements Lane {
   }
 
   close(): Promise<void> {
+    this.#onClosed();
     return this.#session.close();
   }
 }

@@ -82,16 +82,13 @@ const MOST_FRAMES = 8;
 
 /**
  * Reads an error. Its message is `Name: message`, then, unless `withStack` is false, the frames of its stack that are not
- * of the platform, and the same of its causes. `retryable: false` and `retryAfter` (seconds) count on any error.
+ * of the platform, and the same of its causes. `retryable: false` and `retryAfter` (seconds) count on any error. Never throws.
  */
 export function readFailure(error: unknown, withStack = true): Failure {
-  const { retryable, retryAfter } = (typeof error === 'object' && error !== null ? error : {}) as {
-    retryable?: unknown;
-    retryAfter?: unknown;
-  };
+  const retryAfter = property(error, 'retryAfter');
   const seconds =
     typeof retryAfter === 'number' && retryAfter >= 0 && Number.isFinite(retryAfter) ? Math.ceil(retryAfter) : undefined;
-  return { message: describe(error, withStack), retryable: retryable !== false, retryAfter: seconds };
+  return { message: describe(error, withStack), retryable: property(error, 'retryable') !== false, retryAfter: seconds };
 }
 
 function describe(error: unknown, withStack: boolean): string {
@@ -99,15 +96,25 @@ function describe(error: unknown, withStack: boolean): string {
   const seen = new Set<unknown>();
   for (let at = error; at !== undefined && at !== null && !seen.has(at) && parts.length < 5; ) {
     seen.add(at);
-    const isError = at instanceof Error || (typeof at === 'object' && 'message' in at);
-    const said = isError ? (at as Error) : undefined;
-    let text = said === undefined ? notAnError(at) : `${said.name || 'Error'}: ${said.message}`;
-    if (withStack && typeof said?.stack === 'string') text += frames(said.stack);
+    const said = typeof at === 'object' ? property(at, 'message') : undefined;
+    let text = said === undefined ? notAnError(at) : `${textOf(property(at, 'name') || 'Error')}: ${textOf(said)}`;
+    const stack = said === undefined ? undefined : property(at, 'stack');
+    if (withStack && typeof stack === 'string') text += frames(stack);
     parts.push(parts.length === 0 ? text : `caused by ${text}`);
-    at = said?.cause;
+    at = said === undefined ? undefined : property(at, 'cause');
   }
   if (parts.length === 0) parts.push(`${String(error)} was thrown`);
   return storable(parts.join('\n').slice(0, LONGEST_MESSAGE));
+}
+
+/** A property of whatever was thrown; `undefined` too if it cannot be read. */
+function property(of: unknown, name: string): unknown {
+  if (typeof of !== 'object' || of === null) return undefined;
+  try {
+    return (of as Record<string, unknown>)[name];
+  } catch {
+    return undefined;
+  }
 }
 
 function notAnError(thrown: unknown): string {
@@ -115,7 +122,16 @@ function notAnError(thrown: unknown): string {
   try {
     return JSON.stringify(thrown) ?? String(thrown);
   } catch {
-    return Object.prototype.toString.call(thrown);
+    return textOf(thrown);
+  }
+}
+
+/** Anything as text; not everything can be made one. */
+function textOf(value: unknown): string {
+  try {
+    return typeof value === 'object' ? Object.prototype.toString.call(value) : String(value);
+  } catch {
+    return 'something that cannot be shown';
   }
 }
 

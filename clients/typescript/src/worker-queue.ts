@@ -30,8 +30,10 @@ export interface QueueHost<Held extends HeldTask> {
   troubled(loop: QueueLoop<Held>, error: CallError, failures: number): void;
   /** A call succeeded after some that failed. */
   recovered(loop: QueueLoop<Held>): void;
-  /** The result of this task cannot be handed over. */
+  /** The result of this task was refused for good. */
   gaveUp(held: Held, error: CallError): void;
+  /** The lease of this task is no longer to be extended; its result may still be accepted. */
+  letGo(held: Held): void;
   /** Something may be possible that was not. */
   wake(): void;
 }
@@ -40,6 +42,8 @@ interface Outgoing<Held> {
   held: Held;
   outcome: Outcome;
   text: string;
+  /** Since when it has been refused alone. */
+  refusedSince?: number;
 }
 
 /** A queue that gave less than it was asked for is asked again only after so long, unless something happens. */
@@ -48,6 +52,12 @@ const SETTLING_DOWN_MS = 20;
 /** Delays between calls that fail. */
 const FIRST_DELAY_MS = 50;
 const LONGEST_DELAY_MS = 5_000;
+
+/**
+ * While others are settled, the lease of a single result that is not is kept this long, or as long as it lasts at first if
+ * that is shorter.
+ */
+const LONGEST_REFUSED_MS = 60_000;
 
 export class QueueLoop<Held extends HeldTask> {
   readonly queue: string;
@@ -58,10 +68,21 @@ export class QueueLoop<Held extends HeldTask> {
   /** How long a handler takes, a moving average; `undefined` before the first one. */
   handlerMs: number | undefined;
 
+  readonly #openLane: () => Lane;
   readonly #lane: Lane;
   readonly #bell: Bell | undefined;
   readonly #host: QueueHost<Held>;
   #outbox: Outgoing<Held>[] = [];
+  /**
+   * Results whose call took too long, or was refused while others are not: by their run, or alone by their task. They go
+   * by calls of their own, by a lane of their own, so that a run that somebody holds locked does not keep the others.
+   */
+  readonly #aside = new Map<string, Outgoing<Held>[]>();
+  #asideLane: Lane | undefined;
+  #isCallingAside = false;
+  #asideFailures = 0;
+  #asideTimer: ReturnType<typeof setTimeout> | undefined;
+  #isClosed = false;
   #isCalling = false;
   /** There may be tasks that nobody has told us of. */
   #isHungry = true;
@@ -74,9 +95,10 @@ export class QueueLoop<Held extends HeldTask> {
   #armTimer: ReturnType<typeof setTimeout> | undefined;
   #restTimer: ReturnType<typeof setTimeout> | undefined;
 
-  constructor(queue: string, lane: Lane, bell: Bell | undefined, host: QueueHost<Held>) {
+  constructor(queue: string, openLane: () => Lane, bell: Bell | undefined, host: QueueHost<Held>) {
     this.queue = queue;
-    this.#lane = lane;
+    this.#openLane = openLane;
+    this.#lane = openLane();
     this.#bell = bell;
     this.#host = host;
   }
@@ -93,12 +115,13 @@ export class QueueLoop<Held extends HeldTask> {
 
   /** Whether nothing is left to hand over. */
   get isDone(): boolean {
-    return !this.#isCalling && this.#outbox.length === 0;
+    return !this.#isCalling && this.#outbox.length === 0 && !this.#isCallingAside && this.#aside.size === 0;
   }
 
   /** Takes a result; it goes with the next call. */
   push(held: Held, outcome: Outcome): void {
-    this.#outbox.push({ held, outcome, text: resultText(held.task, outcome) });
+    const outgoing = { held, outcome, text: resultText(held.task, outcome) };
+    (this.#aside.get(held.task.runId) ?? this.#outbox).push(outgoing);
   }
 
   /** Leaves the queue to others for a while. Results are handed over. */
@@ -131,9 +154,11 @@ export class QueueLoop<Held extends HeldTask> {
   }
 
   async close(): Promise<void> {
+    this.#isClosed = true;
     this.stopClaiming();
     clearTimeout(this.#timer);
-    await this.#lane.close();
+    clearTimeout(this.#asideTimer);
+    await Promise.all([this.#lane.close(), this.#asideLane?.close()]);
   }
 
   /** Asks whether this worker may claim here, without claiming. */
@@ -172,15 +197,13 @@ export class QueueLoop<Held extends HeldTask> {
     } catch (thrown) {
       const error = asCallError(thrown);
       if (batch.length === 0) throw error;
-      if (error.isTransient) {
-        // Not known whether it was done. If it was, the results are refused when they come again, and the tasks that were
-        // claimed come back when their leases end.
-        this.#outbox.unshift(...batch);
-        throw error;
-      }
       // One bad result must not keep the others.
-      await this.#settleApart(batch);
-      return undefined;
+      if (isRefusal(error)) {
+        await this.#settleApart(batch);
+        return undefined;
+      }
+      await this.#keep(batch, error);
+      throw error;
     }
     for (const { held, outcome } of batch) this.#host.settled(held, outcome);
     return claimed;
@@ -242,43 +265,159 @@ export class QueueLoop<Held extends HeldTask> {
     }, delay * (0.5 + 0.5 * Math.random()));
   }
 
+  /**
+   * Keeps results of a call that failed otherwise than by a refusal of one of them. Not known whether it was done: if it
+   * was, the results are refused when they come again, and the tasks that were claimed come back when their leases end.
+   */
+  async #keep(batch: Outgoing<Held>[], error: CallError): Promise<void> {
+    if (isSlow(error)) return this.#putAside(batch);
+    if (!error.isTransient) {
+      // About some of these results, or about whatever the worker asks now?
+      try {
+        await this.check();
+        return this.#putAside(batch);
+      } catch {
+        // About everything.
+      }
+    }
+    this.#outbox.unshift(...batch);
+  }
+
   /** Settles results in ever smaller batches, until the one is found that is refused as malformed. */
-  async #settleApart(batch: Outgoing<Held>[]): Promise<void> {
+  async #settleApart(batch: Outgoing<Held>[], lane = this.#lane): Promise<void> {
     try {
-      await this.#lane.settle(textOf(batch));
+      await lane.settle(textOf(batch));
     } catch (thrown) {
       const error = asCallError(thrown);
-      if (error.isTransient) {
-        this.#outbox.unshift(...batch);
+      if (!isRefusal(error)) {
+        if (lane === this.#lane) await this.#keep(batch, error);
+        else this.#putAside(batch);
         throw error;
       }
       const [only] = batch;
-      if (only !== undefined && batch.length === 1) return this.#replace(only, error);
+      if (only !== undefined && batch.length === 1) return this.#replace(only, error, lane);
       const half = batch.length >> 1;
       const second = batch.slice(half);
       try {
-        await this.#settleApart(batch.slice(0, half));
+        await this.#settleApart(batch.slice(0, half), lane);
       } catch (other) {
         this.#outbox.push(...second);
         throw other;
       }
-      return this.#settleApart(second);
+      return this.#settleApart(second, lane);
     }
     for (const { held, outcome } of batch) this.#host.settled(held, outcome);
   }
 
   /** A result that cannot be stored, such as one that is too large, is a failed attempt. */
-  async #replace(outgoing: Outgoing<Held>, error: CallError): Promise<void> {
+  async #replace(outgoing: Outgoing<Held>, error: CallError, lane: Lane): Promise<void> {
     const { held, outcome } = outgoing;
-    const isAboutOutput = error.status === 413 || /^(22|54)/.test(error.code ?? '');
-    if (outcome.status !== 'completed' || !isAboutOutput) {
-      held.isOver = true;
-      this.#host.gaveUp(held, error);
-      return;
-    }
+    if (outcome.status !== 'completed') return this.#giveUp(outgoing, error);
     const failure = { message: `the output cannot be stored: ${error.message}`, retryable: false, retryAfter: undefined };
     const failed: Outcome = { status: 'failed', failure };
-    await this.#settleApart([{ held, outcome: failed, text: resultText(held.task, failed) }]);
+    await this.#settleApart([{ held, outcome: failed, text: resultText(held.task, failed) }], lane);
+  }
+
+  #giveUp({ held }: Outgoing<Held>, error: CallError): void {
+    held.isOver = true;
+    this.#host.gaveUp(held, error);
+  }
+
+  // Results that are handed over beside the others.
+
+  #putAside(batch: readonly Outgoing<Held>[], keyOf = ({ held }: Outgoing<Held>): string => held.task.runId): void {
+    for (const outgoing of batch) {
+      const key = keyOf(outgoing);
+      const group = this.#aside.get(key);
+      if (group === undefined) this.#aside.set(key, [outgoing]);
+      else group.push(outgoing);
+    }
+    if (!this.#isCallingAside && this.#asideTimer === undefined) void this.#settleAside();
+  }
+
+  /** Tries each group once, and all that are left once more after a while. */
+  async #settleAside(): Promise<void> {
+    this.#isCallingAside = true;
+    const lane = (this.#asideLane ??= this.#openLane());
+    let hasFailed = false;
+    for (const [key, group] of [...this.#aside]) {
+      while (group.length > 0 && !this.#isClosed) {
+        const batch = group.splice(0, batchLength(group));
+        try {
+          await lane.settle(textOf(batch));
+          for (const { held, outcome } of batch) this.#host.settled(held, outcome);
+          // What was settled may have made tasks ready.
+          this.#isHungry = this.#isClaiming;
+          this.#host.wake();
+        } catch (thrown) {
+          // Results of this group that come meanwhile wait with it, at the end of the line.
+          if (this.#isClosed) {
+            group.unshift(...batch);
+            break;
+          }
+          this.#aside.delete(key);
+          if (group.length > 0) this.#putAside(group.splice(0));
+          if (!(await this.#settleAsideApart(key, batch, asCallError(thrown), lane))) hasFailed = true;
+        }
+      }
+      if (group.length === 0 && this.#aside.get(key) === group) this.#aside.delete(key);
+    }
+    this.#isCallingAside = false;
+    if (this.#isClosed) return;
+    if (this.#aside.size === 0) {
+      this.#asideFailures = 0;
+      this.#asideLane = undefined;
+      void lane.close().catch(() => {});
+      this.#host.wake();
+      return;
+    }
+    this.#asideFailures = hasFailed ? this.#asideFailures + 1 : 0;
+    const delay = Math.min(LONGEST_DELAY_MS, FIRST_DELAY_MS * 2 ** Math.min(this.#asideFailures, 20));
+    this.#asideTimer = setTimeout(() => {
+      this.#asideTimer = undefined;
+      void this.#settleAside();
+    }, delay * (0.5 + 0.5 * Math.random()));
+  }
+
+  /** What to do about results of one run, or of one task, whose call failed; whether they are done with. */
+  async #settleAsideApart(key: string, batch: Outgoing<Held>[], error: CallError, lane: Lane): Promise<boolean> {
+    const [only] = batch;
+    try {
+      if (isRefusal(error)) {
+        await this.#settleApart(batch, lane);
+        return true;
+      }
+      if (error.isTransient || only === undefined) {
+        this.#putAside(batch, () => key);
+      } else if (batch.length > 1) {
+        this.#putAside(batch, ({ held: { task } }) => `${task.runId}/${task.stepSlug}/${task.taskIndex}`);
+      } else {
+        const isForGood = await this.#isRefusedForGood(only, lane);
+        if (isForGood && isForbidden(error)) {
+          this.#giveUp(only, error);
+          return true;
+        }
+        // Somebody else may have another attempt then; the result is tried until it is refused for that.
+        if (isForGood) this.#host.letGo(only.held);
+        this.#putAside(batch, () => key);
+      }
+      this.#host.troubled(this, error, this.#asideFailures + 1);
+    } catch (other) {
+      this.#host.troubled(this, asCallError(other), this.#asideFailures + 1);
+    }
+    return false;
+  }
+
+  /** Whether this result has been refused for long, while the worker may serve the queue. */
+  async #isRefusedForGood(outgoing: Outgoing<Held>, lane: Lane): Promise<boolean> {
+    try {
+      await lane.settleAndClaim('[]', this.#claim(0));
+    } catch {
+      delete outgoing.refusedSince;
+      return false;
+    }
+    const since = (outgoing.refusedSince ??= performance.now());
+    return performance.now() - since >= Math.min(LONGEST_REFUSED_MS, outgoing.held.task.leaseMs ?? Infinity);
   }
 
   #claim(maxTasks: number): { queue: string; maxTasks: number; leaseSeconds: number | null; workerId: string } {
@@ -288,6 +427,21 @@ export class QueueLoop<Held extends HeldTask> {
 
 function textOf(batch: readonly Outgoing<unknown>[]): string {
   return `[${batch.map(({ text }) => text).join(',')}]`;
+}
+
+/** Whether the error is about what a result says: the same result will be refused again. */
+function isRefusal({ status, code = '' }: CallError): boolean {
+  return status === 413 || /^(22|54)...$/.test(code);
+}
+
+/** Whether the database says that a task is not ours, or that there is none. */
+function isForbidden({ code }: CallError): boolean {
+  return code === '42501' || code === 'PT404';
+}
+
+/** Whether the call was given up since it took too long or too much: some of its runs may be locked by others. */
+function isSlow({ status, code = '' }: CallError): boolean {
+  return status === 408 || status === 504 || /^(57014|55P03|53200|ETIMEDOUT)$/.test(code);
 }
 
 function asCallError(thrown: unknown): CallError {

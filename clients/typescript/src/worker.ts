@@ -77,7 +77,7 @@ export interface Logger {
   error(...message: unknown[]): void;
 }
 
-/** Called as the worker works, for logs, metrics and traces. What they throw is logged and changes nothing. */
+/** Called as the worker works, for logs, metrics and traces. What they throw, or reject with, is logged and changes nothing. */
 export interface WorkerHooks {
   /** A call that settled or claimed something has been made. */
   onClaim?(call: { queue: string; settled: number; claimed: number; durationMs: number }): void;
@@ -111,7 +111,8 @@ export interface Worker {
   start(): Promise<void>;
   /**
    * Claims no more, lets running handlers end for up to `timeout` milliseconds (20,000), hands their results over, hands
-   * back what is left, and resolves. May be called again with a shorter time.
+   * back what is left, and resolves. `Infinity` waits for handlers as long as they run. May be called again with a
+   * shorter time.
    */
   stop(options?: { timeout?: number }): Promise<void>;
   /** Resolves when the worker has stopped. */
@@ -162,6 +163,7 @@ interface Held extends HeldTask {
   /** Made when the handler asks for its signal, or when there is something to tell it. */
   controller: AbortController | undefined;
   readonly leaseMs: number;
+  readonly claimedAt: number;
   /** When the lease is to be extended; half of it is over then. */
   extendAt: number;
   startedAt: number | undefined;
@@ -186,6 +188,8 @@ class TaskWorker implements Worker, QueueHost<Held> {
   #loops: QueueLoop<Held>[] = [];
   /** From the claim until the result has been handed to the loop. */
   readonly #held = new Set<Held>();
+  /** Results that the server may not have yet: their leases are extended too. */
+  readonly #outgoing = new Set<Held>();
   /** Claimed, and waiting for a handler to end. */
   #ahead: Held[] = [];
   /** Handlers that run; some may be about tasks that are over. */
@@ -198,6 +202,7 @@ class TaskWorker implements Worker, QueueHost<Held> {
   #isClaiming = false;
   #isAwake = false;
   #isClosed = false;
+  #isStopping = false;
   #deadline = Infinity;
   #deadlineTimer: ReturnType<typeof setTimeout> | undefined;
   #extensionTimer: ReturnType<typeof setTimeout> | undefined;
@@ -254,14 +259,14 @@ class TaskWorker implements Worker, QueueHost<Held> {
       const connection = await connect(this.#options.connection, this.#options.listen);
       this.#connection = connection;
       const bell = connection.bell((ring) => this.#loops.find(({ queue }) => queue === ring.queue)?.ring(ring));
-      this.#loops = this.queues.map((queue) => new QueueLoop<Held>(queue, connection.lane(), bell, this));
+      this.#loops = this.queues.map((queue) => new QueueLoop<Held>(queue, () => connection.lane(), bell, this));
       await Promise.all(this.#loops.map((loop) => this.#check(loop)));
     } catch (error) {
       await this.#close();
       throw error;
     }
     if (this.#isClosed) return;
-    if (this.#deadline < Infinity) return this.#close();
+    if (this.#isStopping) return this.#close();
     if (this.#options.stopOnSignals) this.#stopOnSignals();
     this.#isClaiming = true;
     this.#logger.info(`pgflow worker ${this.workerId}: serves ${this.queues.join(', ')}, ${this.#concurrency} at once`);
@@ -274,7 +279,7 @@ class TaskWorker implements Worker, QueueHost<Held> {
       try {
         return await loop.check();
       } catch (error) {
-        if (this.#deadline < Infinity) return;
+        if (this.#isStopping) return;
         if (!(error as CallError).isTransient) throw error;
         this.troubled(loop, error as CallError, failures);
         await new Promise((resolve) => setTimeout(resolve, Math.min(5_000, 100 * 2 ** failures)));
@@ -284,15 +289,16 @@ class TaskWorker implements Worker, QueueHost<Held> {
 
   stop({ timeout = STOP_TIMEOUT_MS }: { timeout?: number } = {}): Promise<void> {
     const deadline = performance.now() + Math.max(0, timeout);
-    const isFirst = this.#deadline === Infinity;
-    if (this.#isClosed || deadline >= this.#deadline) return this.done;
+    const isFirst = !this.#isStopping;
+    if (this.#isClosed || (!isFirst && deadline >= this.#deadline)) return this.done;
+    this.#isStopping = true;
     this.#deadline = deadline;
     if (this.#started === undefined) {
       void this.#close();
       return this.done;
     }
     clearTimeout(this.#deadlineTimer);
-    this.#deadlineTimer = setTimeout(() => this.#handBack(), Math.min(LONGEST_TIMER_MS, Math.max(0, timeout)));
+    if (deadline < Infinity) this.#deadlineTimer = setTimeout(() => this.#handBack(), Math.min(LONGEST_TIMER_MS, Math.max(0, timeout)));
     if (!isFirst || !this.#isClaiming) return this.done;
     this.#logger.info(`pgflow worker ${this.workerId}: stops; ${this.#running} handlers are running`);
     this.#isClaiming = false;
@@ -381,7 +387,7 @@ class TaskWorker implements Worker, QueueHost<Held> {
   }
 
   #endIfDone(): void {
-    if (this.#isClaiming || this.#deadline === Infinity || this.#started === undefined) return;
+    if (this.#isClaiming || !this.#isStopping || this.#started === undefined) return;
     const isLeft = this.#held.size > 0 || this.#loops.some((loop) => !loop.isDone);
     if (!isLeft && this.#loops.length > 0) void this.#close();
   }
@@ -390,6 +396,7 @@ class TaskWorker implements Worker, QueueHost<Held> {
 
   claimed(loop: QueueLoop<Held>, wanted: number, tasks: ClaimedTask[], sentAt: number): void {
     this.#reserved -= wanted;
+    const now = performance.now();
     for (const task of tasks) {
       const step = this.#steps.get(`${task.flowSlug}/${task.stepSlug}`);
       const leaseMs = Math.max(SHORTEST_LEASE_MS, task.leaseMs ?? (step?.leaseSeconds ?? USUAL_LEASE_SECONDS) * 1_000);
@@ -399,6 +406,7 @@ class TaskWorker implements Worker, QueueHost<Held> {
         controller: undefined,
         context: stepContext(task, () => controllerOf(held).signal),
         leaseMs,
+        claimedAt: now,
         extendAt: sentAt + leaseMs / 2,
         startedAt: undefined,
         durationMs: 0,
@@ -414,6 +422,7 @@ class TaskWorker implements Worker, QueueHost<Held> {
   }
 
   settled(held: Held, outcome: Outcome): void {
+    this.#outgoing.delete(held);
     const result: TaskResult = { status: outcome.status, durationMs: held.durationMs };
     if (outcome.status === 'failed') result.message = outcome.failure.message;
     this.#tell(() => this.#hooks.onSettle?.(held.context, result));
@@ -436,8 +445,13 @@ class TaskWorker implements Worker, QueueHost<Held> {
   }
 
   gaveUp(held: Held, error: CallError): void {
+    this.#outgoing.delete(held);
     this.#logger.error(`pgflow worker ${this.workerId}: the result of ${nameOf(held.task)} was refused: ${error.message}`);
     this.#tell(() => this.#hooks.onError?.(error, held.context));
+  }
+
+  letGo(held: Held): void {
+    this.#outgoing.delete(held);
   }
 
   // Handlers.
@@ -449,15 +463,30 @@ class TaskWorker implements Worker, QueueHost<Held> {
       if (held === undefined) break;
       if (!held.isOver) void this.#run(held);
     }
-    clearTimeout(this.#aheadTimer);
-    if (this.#ahead.length > 0) this.#aheadTimer = setTimeout(() => this.#releaseAhead(), LONGEST_AHEAD_MS);
+    this.#watchAhead();
+  }
+
+  /** Sees to it that the one who waits longest is looked at in time, however many begin meanwhile. */
+  #watchAhead(): void {
+    const [first] = this.#ahead;
+    if (first === undefined || this.#aheadTimer !== undefined) return;
+    const left = first.claimedAt + LONGEST_AHEAD_MS - performance.now();
+    this.#aheadTimer = setTimeout(() => this.#releaseAhead(), Math.max(0, left));
   }
 
   /** Handlers take longer than they did: others may have time for what was claimed ahead. */
   #releaseAhead(): void {
-    for (const held of this.#ahead.splice(0)) this.#release(held);
-    for (const loop of this.#loops) loop.handlerMs = Math.max(loop.handlerMs ?? 0, LONGEST_AHEAD_MS);
-    this.wake();
+    this.#aheadTimer = undefined;
+    // A timer may be early by a millisecond.
+    const before = performance.now() - LONGEST_AHEAD_MS + 2;
+    const late = this.#ahead.filter(({ claimedAt }) => claimedAt <= before);
+    if (late.length > 0) {
+      this.#ahead = this.#ahead.filter(({ claimedAt }) => claimedAt > before);
+      for (const held of late) this.#release(held);
+      for (const loop of this.#loops) loop.handlerMs = Math.max(loop.handlerMs ?? 0, LONGEST_AHEAD_MS);
+      this.wake();
+    }
+    this.#watchAhead();
   }
 
   async #run(held: Held): Promise<void> {
@@ -520,6 +549,7 @@ class TaskWorker implements Worker, QueueHost<Held> {
   #finish(held: Held, outcome: Outcome): void {
     if (!this.#held.delete(held) || held.isOver) return;
     held.durationMs = held.startedAt === undefined ? 0 : performance.now() - held.startedAt;
+    if (outcome.status !== 'released') this.#outgoing.add(held);
     held.loop.push(held, outcome);
     this.wake();
   }
@@ -568,6 +598,10 @@ class TaskWorker implements Worker, QueueHost<Held> {
         void this.#extend(held, now);
       }
     }
+    for (const held of this.#outgoing) {
+      if (held.extendAt > now) next = Math.min(next, held.extendAt);
+      else void this.#extend(held, now);
+    }
     this.#extendBy(next);
   }
 
@@ -584,7 +618,7 @@ class TaskWorker implements Worker, QueueHost<Held> {
       if (!this.#isClosed) this.#logger.debug(`pgflow worker ${this.workerId}: the lease of ${nameOf(held.task)} was not extended:`, error);
       held.extendAt = performance.now() + EXTENSION_DELAY_MS;
     }
-    if (this.#held.has(held)) this.#extendBy(held.extendAt);
+    if (this.#held.has(held) || this.#outgoing.has(held)) this.#extendBy(held.extendAt);
   }
 
   /** The task is another's, or nobody's. A result that is on its way will be refused. */
@@ -599,12 +633,14 @@ class TaskWorker implements Worker, QueueHost<Held> {
     this.wake();
   }
 
-  /** Calls a hook. */
-  #tell(hook: () => void): void {
+  /** Calls a hook, which may be an async function. */
+  #tell(hook: () => unknown): void {
+    const failed = (error: unknown): void => this.#logger.error(`pgflow worker ${this.workerId}: a hook failed:`, error);
     try {
-      hook();
+      const result = hook();
+      if (typeof result === 'object' && result !== null && 'then' in result) Promise.resolve(result).catch(failed);
     } catch (error) {
-      this.#logger.error(`pgflow worker ${this.workerId}: a hook failed:`, error);
+      failed(error);
     }
   }
 

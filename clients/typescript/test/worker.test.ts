@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
+import pg from 'pg';
 import { Flow, toDefinition, type } from '../src/index.js';
 import type { AnyFlow } from '../src/index.js';
 import {
@@ -143,6 +144,28 @@ test('errors say whether and when another attempt is made', async () => {
   }
   await worker.stop();
   assert.throws(() => new RetryAfterError(-1), RangeError);
+});
+
+test('whatever is thrown fails its attempt, and nothing else', async () => {
+  const angry = () => { throw new Error('of a getter'); };
+  const thrown: Record<string, unknown> = {
+    getters: new Proxy(new Error('x'), { get: angry, has: angry, getPrototypeOf: angry }),
+    message: { message: Object.create(null) },
+    name: Object.assign(new Error('x'), { name: Symbol('s') }),
+    cause: Object.defineProperty(new Error('x'), 'cause', { get: angry }),
+    retryable: Object.defineProperty(new Error('x'), 'retryable', { get: angry }),
+    bare: Object.assign(Object.create(null), { n: 1n }),
+    tag: { n: 1n, get [Symbol.toStringTag]() { return angry(); } },
+  };
+  const flow = new Flow({ slug: 'anything', input: type<string>(), maxAttempts: 1 }).step({ slug: 's' }, ({ run }) => { throw thrown[run]; });
+  await define(flow);
+  const worker = await work([flow]);
+  for (const which of Object.keys(thrown)) {
+    const { status, error_message } = await ended(await run(flow, which), 5_000);
+    assert.equal(status, 'failed', which);
+    assert.ok(error_message, which);
+  }
+  await worker.stop({ timeout: 1_000 });
 });
 
 test('what is not JSON fails its attempt, and nothing else', async () => {
@@ -400,6 +423,156 @@ test('a worker does not sit on tasks while its handlers are slow', async () => {
   await Promise.all([worker.stop(), other.stop()]);
 });
 
+test('what was claimed ahead is handed back within a second, also while some of it begins', async () => {
+  const flow = new Flow({ slug: 'slower', input: type<number[]>() }).map({ slug: 'm' }, async ({ item }) => {
+    await (item < 200 ? undefined : sleep(600));
+    return null;
+  });
+  await define(flow);
+  const runId = await run(flow, Array.from({ length: 230 }, (_, n) => n));
+  const worker = await work([flow], { concurrency: 1 });
+  await eventually(() => attempts(runId), (all) => all.filter(({ status }) => status === 'completed').length >= 200);
+  await sleep(2_000);
+  const held = (await attempts(runId)).filter(({ status }) => status === 'started').length;
+  assert.ok(held <= 2, `${held} are held`);
+  await worker.stop();
+  await db.rows('select pgflow.cancel_run($1)', [runId]);
+});
+
+describe('results', () => {
+  interface Sent { task_index: number; output?: unknown; error_message?: string }
+
+  /** A worker over HTTP, with so many tasks whose results are answered by `answer`, or accepted if that says nothing. */
+  async function serve(slug: string, tasks: number, answer: (results: Sent[], body: string) => Response | undefined) {
+    const flow = new Flow({ slug, input: type<number[]>(), timeout: 1 }).map({ slug: 'm' }, async () => {
+      await sleep(100);
+      return 'precious';
+    });
+    const settled: number[] = [];
+    const given: unknown[] = [];
+    let isGiven = false;
+    const fetch = async (url: unknown, init?: { body?: unknown }): Promise<Response> => {
+      const body = JSON.parse(String(init?.body));
+      if (String(url).endsWith('extend_step_task')) return answer([], '') ?? Response.json({ accepted: true });
+      const results: Sent[] = body.results;
+      const refusal = answer(results, String(init?.body));
+      if (refusal !== undefined) return refusal;
+      settled.push(...results.map((result) => result.task_index));
+      if (String(url).endsWith('settle_step_tasks')) return Response.json(results.map(() => ({ accepted: true })));
+      if (body.max_tasks === 0 || isGiven) return Response.json([]);
+      isGiven = true;
+      return Response.json(Array.from({ length: tasks }, (_, n) => ({
+        run_id: `01900000-0000-7000-8000-00000000000${n % 3}`, flow_slug: slug, step_slug: 'm', task_index: n, attempt: 1, input: { item: n }, lease: n + 1,
+        lease_expires_at: new Date(Date.now() + 1_000).toISOString(),
+      })));
+    };
+    const worker = await work([flow], {
+      connection: { url: 'http://nowhere', fetch: fetch as typeof globalThis.fetch }, pollInterval: 100, leaseSeconds: 1,
+      hooks: { onError: (error, task) => { if (task !== undefined) given.push([task.taskIndex, (error as CallError).code]); } },
+    });
+    return { worker, settled, given };
+  }
+
+  test('are kept while the worker is not let in, whatever it is told', async () => {
+    const answers: [number, unknown][] = [
+      [401, { code: 'PGRST301', message: 'JWT expired' }],
+      [403, '<html>blocked</html>'],
+      [403, { code: '42501', message: 'permission denied' }],
+      [404, '<html>no such backend</html>'],
+      [404, { code: 'PGRST202', message: 'not in the schema cache' }],
+      [200, '<html>maintenance</html>'],
+      [500, { code: 'XX000', message: 'Tenant or user not found' }],
+      [503, '<html>overloaded</html>'],
+    ];
+    await Promise.all(answers.map(async ([status, body], n) => {
+      let isShut = false;
+      const shut = () => new Response(typeof body === 'string' ? body : JSON.stringify(body), { status });
+      const { worker, settled, given } = await serve(`kept_${n}`, 5, (results) => {
+        isShut ||= results.length > 0 && !settled.includes(-1);
+        return isShut ? shut() : undefined;
+      });
+      await eventually(async () => isShut, Boolean);
+      await sleep(2_500);
+      assert.equal(settled.length, 0, `${status} ${body}`);
+      settled.push(-1);
+      isShut = false;
+      await eventually(async () => settled, (all) => all.length >= 6, 15_000);
+      await worker.stop();
+      assert.deepEqual([...settled].sort(), [-1, 0, 1, 2, 3, 4], `${status} ${body}`);
+      assert.deepEqual(given, []);
+    }));
+  });
+
+  test('of which one is forbidden do not keep the others', async () => {
+    const { worker, settled, given } = await serve('forbidden', 6, (results) =>
+      results.some(({ task_index: index }) => index === 2) ? Response.json({ code: '42501', message: 'not yours' }, { status: 403 }) : undefined);
+    await eventually(async () => settled, (all) => all.length === 5, 5_000);
+    await eventually(async () => given, (all) => all.length === 1, 15_000);
+    assert.deepEqual(given, [[2, '42501']]);
+    await worker.stop({ timeout: 3_000 });
+    assert.deepEqual(settled.sort(), [0, 1, 3, 4, 5]);
+  });
+
+  test('of which one is refused for a reason that nobody knows do not keep the others', async () => {
+    let isRefused = true;
+    const { worker, settled, given } = await serve('unknown_reason', 6, (results) =>
+      isRefused && results.some(({ task_index: index }) => index === 2) ? new Response('<html>blocked</html>', { status: 403 }) : undefined);
+    await eventually(async () => settled, (all) => all.length === 5, 5_000);
+    await sleep(1_500);
+    isRefused = false;
+    await eventually(async () => settled, (all) => all.length === 6, 15_000);
+    await worker.stop();
+    assert.deepEqual(given, []);
+  });
+
+  test('of which one is too large do not keep the others', async () => {
+    const failed: unknown[] = [];
+    const { worker, settled } = await serve('large', 6, (results) => {
+      if (results.some((one) => one.task_index === 2 && one.output !== undefined)) return new Response('', { status: 413 });
+      failed.push(...results.filter((one) => one.error_message !== undefined).map((one) => one.task_index));
+      return undefined;
+    });
+    await eventually(async () => settled, (all) => all.length === 6, 10_000);
+    await worker.stop();
+    assert.deepEqual(failed, [2]);
+  });
+
+  test('of a run that somebody holds locked do not keep the others, and keep their leases', async () => {
+    let calls = 0;
+    const flow = new Flow({ slug: 'locked', input: type<number[]>(), timeout: 2 }).map({ slug: 'm' }, async ({ item }) => {
+      calls++;
+      await sleep(300);
+      return item;
+    });
+    await define(flow);
+    const worker = await work([flow], { connection: { connectionString: db.url, statement_timeout: 1_000 }, pollInterval: 100, concurrency: 20 });
+    const stuck = await run(flow, [1, 2]);
+    const beside = await Promise.all([run(flow, [3]), run(flow, [4])]);
+    const holder = new pg.Client({ connectionString: db.url });
+    await holder.connect();
+    await holder.query('begin');
+    await holder.query('select pgflow_locks.lock_run($1)', [stuck]);
+    try {
+      for (const id of beside) await completes(id);
+      const begun = performance.now();
+      // The queue goes on, for longer than the leases of what waits.
+      while (performance.now() - begun < 6_000) {
+        const { status } = await ended(await run(flow, [5]), 3_000);
+        assert.equal(status, 'completed');
+      }
+      assert.ok((await attempts(stuck)).every(({ attempt }) => attempt === 1));
+    } finally {
+      await holder.query('rollback');
+      await holder.end();
+    }
+    assert.deepEqual(await completes(stuck), { m: [1, 2] });
+    assert.ok((await attempts(stuck)).every(({ attempt }) => attempt === 1));
+    const [{ n }] = await db.rows(`select count(*)::int as n from pgflow.step_tasks where flow_slug = 'locked'`);
+    assert.equal(calls, n);
+    await worker.stop();
+  });
+});
+
 describe('waiting', () => {
   const flow = new Flow({ slug: 'waits' }).step({ slug: 's' }, () => Date.now());
 
@@ -459,6 +632,29 @@ describe('waiting', () => {
   });
 });
 
+test('the server gives a call up before the worker does', async () => {
+  await db.rows(`
+    create table limits (value text);
+    create function note_limit() returns trigger language plpgsql as $$
+      begin insert into public.limits values (current_setting('statement_timeout')); return null; end $$;
+    create trigger note_limit after update on pgflow.live_tasks for each statement execute function note_limit()`);
+  const flow = new Flow({ slug: 'limited' }).step({ slug: 's' }, () => 1);
+  await define(flow);
+  const limits = async (options: Partial<WorkerOptions>) => {
+    await db.rows('truncate limits');
+    const worker = await work([flow], options);
+    await completes(await run(flow));
+    await worker.stop();
+    return (await db.rows('select distinct value from limits')).map(({ value }) => value);
+  };
+  assert.deepEqual(await limits({}), ['25s']);
+  assert.deepEqual(await limits({ connection: { connectionString: db.url, statement_timeout: 60_000 } }), ['25s']);
+  assert.deepEqual(await limits({ connection: { connectionString: db.url, statement_timeout: 5_000 } }), ['5s']);
+  // A setting would stay with a connection of a pooler.
+  assert.deepEqual(await limits({ listen: false }), ['0']);
+  await db.rows('drop table limits; drop function note_limit() cascade');
+});
+
 describe('stopping', () => {
   test('lets running handlers end, and hands back what has not begun', async () => {
     const flow = new Flow({ slug: 'stops', input: type<number[]>() }).map({ slug: 'm' }, async ({ item }) => {
@@ -513,6 +709,20 @@ describe('stopping', () => {
     const left = await db.rows(`select 1 from pg_stat_activity where application_name = 'pgflow worker' and datname = current_database()`);
     assert.equal(left.length, 0);
   });
+});
+
+test('a worker that may take for ever to stop claims no more, and stops', async () => {
+  const flow = new Flow({ slug: 'for_ever' }).step({ slug: 's' }, () => sleep(500));
+  await define(flow);
+  const worker = await work([flow], { pollInterval: 50 });
+  const first = await run(flow);
+  await eventually(() => attempts(first), ([one]) => one?.status === 'started');
+  const stopped = worker.stop({ timeout: Infinity });
+  const second = await run(flow);
+  assert.equal(await Promise.race([stopped.then(() => 'stopped'), sleep(5_000)]), 'stopped');
+  assert.deepEqual(await completes(first), { s: null });
+  assert.equal((await attempts(second))[0]!.status, 'queued');
+  await db.rows('select pgflow.cancel_run($1)', [second]);
 });
 
 describe('starting', () => {
@@ -600,6 +810,23 @@ test('hooks are told, and what they throw changes nothing', async () => {
     'start 1', 'in', 'handler', 'out', 'error first s', 'settle 1 failed Error: first',
     'start 2', 'in', 'handler', 'out', 'settle 2 completed ',
   ]);
+});
+
+test('a hook that is async and rejects is logged, and changes nothing', async () => {
+  const flow = new Flow({ slug: 'hooked_late' }).step({ slug: 's' }, () => 1);
+  await define(flow);
+  const logged: unknown[] = [];
+  const unhandled: unknown[] = [];
+  const note = (error: unknown) => void unhandled.push(error);
+  process.on('unhandledRejection', note);
+  const logger = { debug() {}, info() {}, warn() {}, error: (...message: unknown[]) => void logged.push(message[1]) };
+  const reject = async () => { throw new Error('metrics are down'); };
+  const worker = await work([flow], { logger, hooks: { onClaim: reject, onStart: reject, onSettle: reject } });
+  assert.deepEqual(await completes(await run(flow)), { s: 1 });
+  await worker.stop();
+  process.off('unhandledRejection', note);
+  assert.deepEqual(unhandled, []);
+  assert.ok(logged.length >= 3 && logged.every((error) => /metrics are down/.test(String(error))), String(logged));
 });
 
 test('nothing is left wrong in the database', async () => {
