@@ -566,7 +566,8 @@ def test_polling_alone_does(client: Client, database: Database) -> None:
         assert database.value("SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'LISTEN%%'") == 0
 
 
-def test_a_locked_run_does_not_hold_up_the_others(client: Client, database: Database) -> None:
+@pytest.mark.parametrize("listen", [True, False])
+def test_a_locked_run_does_not_hold_up_the_others(client: Client, database: Database, listen: bool) -> None:
     flow = Flow("f")
 
     @flow.map(over="run")
@@ -581,7 +582,7 @@ def test_a_locked_run_does_not_hold_up_the_others(client: Client, database: Data
     with psycopg.connect(database.conninfo) as holder:
         locked = client.run(flow, list(range(50)))
         holder.execute("SELECT pgflow_locks.lock_run(%s)", (locked.run_id,))
-        with Worker(database.conninfo, [flow]):
+        with Worker(database.conninfo, [flow], listen=listen, poll_interval=0.2):
             for _ in range(5):
                 assert client.run(flow, [1, 2]).wait(timeout=20) == {"last": 3}
             assert locked.status() == "started"
@@ -932,6 +933,24 @@ def test_who_lost_its_task_cannot_complete_it(client: Client, database: Database
     assert isinstance(raised[0], TaskCancelled)
     assert database.rows("SELECT * FROM payments") == []
     assert run.status() == "cancelled"
+
+
+def test_to_stop_before_it_begins_is_remembered(client: Client, database: Database) -> None:
+    flow = Flow("f")
+
+    @flow.step
+    def only(run: Any) -> int:
+        return 1
+
+    client.define(flow)
+    run = client.run(flow)
+    worker = Worker(database.conninfo, [flow])
+    worker.stop()
+    asyncio.run(asyncio.wait_for(worker.run_async(), 5))
+    assert attempts(database, run.run_id) == [(1, "queued", None)]
+    # Once.
+    with worker:
+        assert run.wait(timeout=5) == {"only": 1}
 
 
 def test_being_cancelled_gives_everything_back(client: Client, database: Database) -> None:

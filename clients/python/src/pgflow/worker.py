@@ -81,6 +81,10 @@ class Worker:
             shutdown_timeout=shutdown_timeout,
         )
         self._shift: Shift | None = None
+        # Whether it has begun ever, and whether it was told to stop before.
+        self._has_begun = False
+        self._is_told = False
+        self._telling = threading.Lock()
         self._thread: threading.Thread | None = None
         self._thread_error: BaseException | None = None
 
@@ -102,15 +106,26 @@ class Worker:
         """`run` without signal handlers, in an event loop of yours. To be cancelled, or ended by `stop`."""
         if self._shift is not None:
             raise RuntimeError("this worker is running already")
-        shift = self._shift = Shift(self._settings)
+        with self._telling:
+            shift = self._shift = Shift(self._settings)
+            self._has_begun = True
+            is_told, self._is_told = self._is_told, False
         try:
+            if is_told:
+                # Nothing runs that would need time.
+                shift.stop(self._settings.shutdown_timeout)
             await shift.work()
         finally:
             self._shift = None
 
     def stop(self, timeout: float | None = None) -> None:
-        """Begins to stop; may be called from any thread. `timeout` is instead of `shutdown_timeout`. Does not wait."""
-        shift = self._shift
+        """Begins to stop; may be called from any thread. `timeout` is instead of `shutdown_timeout`. Does not wait.
+
+        A worker that has not begun yet ends as soon as it does.
+        """
+        with self._telling:
+            shift = self._shift
+            self._is_told = not self._has_begun
         if shift is not None:
             shift.loop.call_soon_threadsafe(shift.stop, self._settings.shutdown_timeout if timeout is None else timeout)
 
