@@ -364,11 +364,11 @@ export class QueueLoop<Held extends HeldTask> {
     }
     this.#isCallingAside = false;
     if (this.#isClosed) return;
+    this.#host.wake();
     if (this.#aside.size === 0) {
       this.#asideFailures = 0;
       this.#asideLane = undefined;
       void lane.close().catch(() => {});
-      this.#host.wake();
       return;
     }
     this.#asideFailures = hasFailed ? this.#asideFailures + 1 : 0;

@@ -226,6 +226,61 @@ test('an answer that was lost costs nothing but time', async () => {
   assert.deepEqual(await here.rows('select * from pgflow.check_integrity()'), []);
 });
 
+test('results that come while a pooler has lost the server are handed over when it is back', async () => {
+  const here = await world();
+  // As a pooler does it: an error of its own, which is not one of connections, and the end.
+  const fields = Buffer.from('SFATAL\0VFATAL\0CXX000\0MTenant or user not found\0\0');
+  const head = Buffer.alloc(5);
+  head[0] = 0x45;
+  head.writeInt32BE(fields.length + 4, 1);
+  const refusal = Buffer.concat([head, fields]);
+  let isAway = false;
+  const pairs = new Set<[Socket, Socket]>();
+  const proxy = createServer((client) => {
+    client.on('error', () => {});
+    if (isAway) return void client.once('data', () => client.end(refusal));
+    const server = connectSocket(`${cluster.folder}/.s.PGSQL.5432`);
+    server.on('error', () => {});
+    client.pipe(server);
+    server.pipe(client);
+    const pair: [Socket, Socket] = [client, server];
+    pairs.add(pair);
+    client.on('close', () => {
+      pairs.delete(pair);
+      server.destroy();
+    });
+  });
+  await new Promise<void>((resolve) => proxy.listen(0, '127.0.0.1', resolve));
+  const { port } = proxy.address() as AddressInfo;
+  let calls = 0;
+  const flow = new Flow({ slug: 'pooled', input: type<number[]>(), timeout: 30 }).map({ slug: 'm' }, async ({ item }) => {
+    calls++;
+    await sleep(800);
+    return item;
+  });
+  await here.rows('select pgflow.define_flow($1::jsonb)', [JSON.stringify(toDefinition(flow))]);
+  for (const listen of [true, false]) {
+    calls = 0;
+    const worker = createWorker({ connection: `postgresql://postgres@127.0.0.1:${port}/${here.name}`, listen, flows: [flow], concurrency: 20, logger: false, pollInterval: 200 });
+    await worker.start();
+    const [{ id }] = await here.rows('select pgflow.run_flow($1, $2::jsonb) as id', [flow.slug, JSON.stringify([...Array(20).keys()])]);
+    await eventually(async () => calls, (all) => all === 20);
+    isAway = true;
+    for (const [client, server] of pairs) {
+      server.unpipe(client);
+      client.end(refusal);
+    }
+    await sleep(2_500);
+    isAway = false;
+    await allEnd(here, 15_000);
+    await worker.stop();
+    const all = await here.rows(`select attempt, status, count(*)::int from pgflow.step_tasks where run_id = $1 group by 1, 2`, [id]);
+    assert.deepEqual(all, [{ attempt: 1, status: 'completed', count: 20 }], `listen ${listen}`);
+    assert.equal(calls, 20);
+  }
+  await new Promise((resolve) => proxy.close(resolve));
+});
+
 test('a worker starts when the server comes, and stops while it is away', async () => {
   const here = await world();
   let release!: () => void;
