@@ -121,18 +121,21 @@ impl Database {
         self.config.connect(self.tls.clone()).await
     }
 
+    async fn hold(&self) -> Result<Held, Failure> {
+        let client = self.pool.get().await;
+        Ok(Held {
+            client: Some(client.map_err(|error| Failure::of_connection(&error))?),
+            tls: self.tls.clone(),
+        })
+    }
+
     /// What a statement that everybody may ask returns.
     ///
     /// # Errors
     ///
     /// 503 when the database cannot be asked.
     pub async fn ask(&self, statement: &str) -> Result<Vec<Row>, Failure> {
-        let client = self
-            .pool
-            .get()
-            .await
-            .map_err(|error| Failure::of_connection(&error))?;
-        let mut held = Held::new(client, &self.tls);
+        let mut held = self.hold().await?;
         let Some(client) = &mut held.client else {
             return Err(silent());
         };
@@ -160,12 +163,7 @@ impl Database {
                 Err(_) => return Err(Failure::Unavailable("too many requests".to_owned())),
             },
         };
-        let client = self
-            .pool
-            .get()
-            .await
-            .map_err(|error| Failure::of_connection(&error))?;
-        let mut held = Held::new(client, &self.tls);
+        let mut held = self.hold().await?;
         let Some(client) = &mut held.client else {
             return Err(silent());
         };
@@ -223,13 +221,6 @@ struct Held {
 }
 
 impl Held {
-    fn new(client: Object, tls: &MakeRustlsConnect) -> Self {
-        Self {
-            client: Some(client),
-            tls: tls.clone(),
-        }
-    }
-
     fn give_back(mut self) {
         self.client = None;
     }

@@ -196,7 +196,8 @@ export class HttpConnection implements Connection {
   }
 }
 
-interface ClaimedRow {
+/** A claimed task as JSON has it: a row of claim_step_tasks, and the body of a request of the http executor. */
+export interface ClaimedRow {
   run_id: string;
   flow_slug: string;
   step_slug: string;

@@ -3,6 +3,7 @@
  * `Request` and gives a `Response`. What it answers is what `docs/http.md` says about answers.
  */
 
+import type { ClaimedRow } from './connection-http.js';
 import { connect } from './connection-open.js';
 import type { CallError, Connection, ConnectionOptions, Lane, Receipt, TaskRef } from './connection.js';
 import type { StepContext } from './context.js';
@@ -70,18 +71,6 @@ export interface LaterTask extends TaskRef {
 
 /** As much of a body as is read. */
 const MOST_BYTES = 16_000_000;
-
-/** A request's body: a claimed task. */
-interface Body {
-  run_id: string;
-  flow_slug: string;
-  step_slug: string;
-  task_index: number;
-  attempt: number;
-  input: Json;
-  lease: number;
-  lease_expires_at: string;
-}
 
 /** Tasks whose handlers may ask for `later`. */
 const pending = new WeakMap<StepContext, { make: () => LaterTask; isLater: boolean }>();
@@ -312,10 +301,10 @@ async function readBytes(request: Request): Promise<Uint8Array | undefined> {
   return bytes;
 }
 
-function readBody(bytes: Uint8Array): Body | undefined {
-  let body: Body;
+function readBody(bytes: Uint8Array): ClaimedRow | undefined {
+  let body: ClaimedRow;
   try {
-    body = JSON.parse(new TextDecoder().decode(bytes)) as Body;
+    body = JSON.parse(new TextDecoder().decode(bytes)) as ClaimedRow;
   } catch {
     return undefined;
   }
@@ -329,7 +318,7 @@ function readBody(bytes: Uint8Array): Body | undefined {
 }
 
 /** How long the lease lasted when the request was sent, by the server's clock alone; in milliseconds. */
-function leaseOf(body: Body, headers: Headers): number | undefined {
+function leaseOf(body: ClaimedRow, headers: Headers): number | undefined {
   const left = Date.parse(body.lease_expires_at) - Number(headers.get('webhook-timestamp') ?? NaN) * 1_000;
   return Number.isFinite(left) ? Math.max(1_000, Math.floor(left / 1_000) * 1_000) : undefined;
 }
