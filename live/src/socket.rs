@@ -221,7 +221,8 @@ impl Connection {
         };
         let (join_ref, renewals) = (channel.join_ref.clone(), channel.renewals.clone());
         match self.watch(frame).await {
-            // What the old one knows goes over to the new one, so that nothing is told twice or never.
+            // What the old one knows goes over to the new one, so that nothing is missed. Where the old one has looked later,
+            // something may be told again.
             Ok(watcher) => drop(renewals.send(watcher).await),
             Err(reason) => {
                 self.channels.remove(&frame.topic);
