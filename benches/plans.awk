@@ -1,6 +1,6 @@
 # Reads what auto_explain logged of claims and prints lines of measurements: how many rows and pages the walk over ready
-# tasks met, and 1 if everything is as it should be: table live_tasks is read by indexes alone, always under a
-# condition on the index, and no row is met that is not handed out.
+# tasks met, and 1 if everything is as it should be: table live_tasks is read by indexes and by places alone, always
+# under a condition on them, and no row is met that is not handed out.
 
 /^title: / { title = substr($0, 8) }
 
@@ -19,13 +19,13 @@
 	split(substr($0, RSTART, RLENGTH), part, /[= ]/)
 	met = part[3] * part[5]
 	ways = ways (ways ? ", then " : "") scan
-	if (scan !~ /^Index (Only )?Scan/) holds = 0
+	if (scan !~ /^(Index (Only )?Scan|Tid Scan)/) holds = 0
 	if (scan ~ /live_tasks_ready/) { walks = 1; rows = met } else walks = 0
 	if (met > 10) holds = 0
 	unproved++
 	next
 }
-scan && /Index Cond: / { unproved--; next }
+scan && /(Index|TID) Cond: / { unproved--; next }
 scan && /Rows Removed by/ { holds = 0; next }
 scan && walks && /Buffers: / && pages < 0 {
 	pages = 0

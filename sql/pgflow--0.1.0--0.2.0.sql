@@ -1,4 +1,4 @@
--- From 0.1.0 to 0.2.0: a cheaper key of live tasks, pictures, changes told to the outside, and privileges. A role that only
+-- From 0.1.0 to 0.2.0: cheaper look-ups of live tasks, pictures, changes told to the outside, and privileges. A role that only
 -- has EXECUTE on functions may do nothing from here on: see grant_access().
 
 -- The key of live tasks costs less to look up and to keep. The table is small, and everybody else waits for as long as its index is built.
@@ -6,6 +6,15 @@ ALTER TABLE pgflow.live_tasks
   DROP CONSTRAINT "a live task is known by its run, step and index",
   ADD CONSTRAINT "a live task is known by its run, step and index" PRIMARY KEY (run_id, task_index, step_slug)
     WITH (deduplicate_items = off);
+
+-- Ready tasks that were started together have the same place in the queue. Merged into one entry they would be passed over, one
+-- by one, until the last of them is claimed.
+ALTER INDEX pgflow.live_tasks_ready SET (deduplicate_items = off);
+REINDEX INDEX pgflow.live_tasks_ready;
+
+-- The engine watches its counters itself: PostgreSQL parses CHECK constraints anew in every statement.
+ALTER TABLE pgflow.runs DROP CONSTRAINT "a run has no more leaves to end than it has leaves";
+ALTER TABLE pgflow.step_states DROP CONSTRAINT "a step has no fewer than zero deps or tasks left";
 
 -- A child that ended for good.
 ALTER TABLE pgflow.errands

@@ -29,8 +29,7 @@ CREATE TABLE pgflow.runs (
   finished_at       timestamptz,
   output            jsonb,
   error_message     text,
-  CONSTRAINT "a run is known by its id" PRIMARY KEY (run_id),
-  CONSTRAINT "a run has no more leaves to end than it has leaves" CHECK (remaining_leaves >= 0)
+  CONSTRAINT "a run is known by its id" PRIMARY KEY (run_id)
 ) WITH (fillfactor = 45);
 COMMENT ON TABLE pgflow.runs IS 'One row for each execution of a flow.';
 COMMENT ON COLUMN pgflow.runs.created_by IS 'The role in force when run_flow was called.';
@@ -75,8 +74,7 @@ CREATE TABLE pgflow.step_states (
   output          jsonb,
   error_message   text,
   skip_reason     text,
-  CONSTRAINT "a step state is known by its run and step" PRIMARY KEY (run_id, step_slug),
-  CONSTRAINT "a step has no fewer than zero deps or tasks left" CHECK (remaining_deps >= 0 AND remaining_tasks >= 0)
+  CONSTRAINT "a step state is known by its run and step" PRIMARY KEY (run_id, step_slug)
 ) WITH (fillfactor = 50);
 COMMENT ON TABLE pgflow.step_states IS 'Where each step of each run stands.';
 COMMENT ON COLUMN pgflow.step_states.remaining_deps IS 'How many deps are not resolved, that is completed or skipped.';
@@ -140,9 +138,10 @@ COMMENT ON COLUMN pgflow.live_tasks.executor IS 'The first letter of the executo
 COMMENT ON COLUMN pgflow.live_tasks.item IS 'The element that a task of a map step works on.';
 
 -- Three walks of a claim: what is ready, what has fallen due, whose lease has run out. None of them meets a row of
--- another kind.
+-- another kind. Ready tasks that were started together have the same place in the queue; merged into one entry they would be
+-- passed over, one by one, until the last of them is claimed.
 CREATE INDEX live_tasks_ready ON pgflow.live_tasks (queue, executor, rank, turn, ready_at, step_index, task_index)
-  WHERE status = 'ready';
+  WITH (deduplicate_items = off) WHERE status = 'ready';
 CREATE INDEX live_tasks_due ON pgflow.live_tasks (queue, executor, ready_at) WHERE status = 'delayed';
 CREATE INDEX live_tasks_leased ON pgflow.live_tasks (queue, lease_expires_at) WHERE status = 'started';
 

@@ -15,7 +15,7 @@ use std::rc::Rc;
 
 use super::aftermath::Aftermath;
 use super::{event, events, start};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::model::{Definition, RunId, Step, StepNo, StepType};
 use crate::statements;
 use crate::store::subtransaction::{self, PROGRAM_LIMIT_EXCEEDED};
@@ -305,6 +305,7 @@ impl<'s> Advance<'s> {
         let mut reached: Vec<_> = Vec::new();
         for (ordinal, remaining_deps, is_open, is_started) in states {
             let (run, step) = keys[usize::try_from(ordinal - 1).unwrap_or_default()];
+            not_below_zero(remaining_deps, "deps of a step")?;
             if !is_open {
                 self.runs[run].may_be_over = true;
             } else if remaining_deps == 0 {
@@ -450,11 +451,6 @@ fn close(
             .map(|no| definition.steps[no].slug.as_str())
             .collect(),
     };
-    let largest = if whatever_size {
-        i64::MAX
-    } else {
-        super::surely_small()
-    };
     CLOSE_RUNS
         .query(
             &[
@@ -463,9 +459,10 @@ fn close(
                 &output_steps,
                 &definition.output_step.is_some(),
                 &session.now,
-                &largest,
+                &whatever_size,
             ],
             |row| {
+                not_below_zero(row.get(4)?, "leaves of a run")?;
                 let Some(ordinal) = row.opt(1) else {
                     return Ok(None);
                 };
@@ -477,6 +474,17 @@ fn close(
             },
         )
         .map(|rows| rows.into_iter().flatten().collect())
+}
+
+/// A counter that falls below zero was wrong before, so nothing is built on it: the call changes nothing. CHECK constraints
+/// would say so too, but PostgreSQL parses them anew in every statement.
+pub fn not_below_zero(left: i32, of: &str) -> Result<()> {
+    if left < 0 {
+        return Err(Error::Internal(format!(
+            "{left} {of} would be left: see pgflow.check_integrity()"
+        )));
+    }
+    Ok(())
 }
 
 /// Ends runs early: what is unfinished is cancelled.

@@ -166,13 +166,12 @@ pub fn take(session: &Session, request: &Request, ready: &walks::Ranges) -> Resu
             &request.max_tasks,
             &session.now,
             &request.lease_seconds,
-            &request.worker_id,
+            &rand::rng().random_range(LEASES),
             &ready.ranks,
             &ready.turns,
             &ready.before,
             &request.lane.executor.as_str(),
             &request.grace,
-            &rand::rng().random_range(LEASES),
         ],
         |row| {
             let task = Taken {
@@ -185,8 +184,7 @@ pub fn take(session: &Session, request: &Request, ready: &walks::Ranges) -> Resu
                 lease_expires_at: row.get(9)?,
                 place: (row.get(10)?, row.get(11)?),
                 opens_run: row.get(14)?,
-                attempts_found: row.get(15)?,
-                input: row.opt(16).map_or(Input::Unread, Input::Item),
+                input: row.opt(15).map_or(Input::Unread, Input::Item),
             };
             let definition = (row.get::<i64>(2)?, row.get::<i32>(4)?);
             Ok(Row {
@@ -278,7 +276,7 @@ pub fn hand_out(
     request: &Request,
     taken: Vec<Taken>,
 ) -> Result<Vec<Composite<ClaimedTask>>> {
-    if (taken.first()).is_some_and(|task| task.attempts_found < taken.len() as i64) {
+    if !taken.is_empty() {
         start_attempts(session, request, &taken)?;
     }
     let opens: HashMap<_, _> = (taken.iter().filter(|task| task.opens_run))
@@ -316,8 +314,6 @@ pub struct Taken {
     /// The rank and turn.
     pub place: (i32, i64),
     pub opens_run: bool,
-    /// How many attempts are marked as started already, the same for all tasks of a claim.
-    pub attempts_found: i64,
     pub input: Input,
 }
 

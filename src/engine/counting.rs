@@ -21,7 +21,7 @@
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use super::advance::{Advance, RunNo};
+use super::advance::{Advance, RunNo, not_below_zero};
 use super::gather;
 use super::settle::{Settlement, Verdict};
 use crate::error::Result;
@@ -146,6 +146,7 @@ pub fn count_down(advance: &mut Advance, counts: HashMap<(RunNo, StepNo), i32>) 
     for (no, left) in COUNT_DOWN_MAPS.query(&[&ids, &slugs, &counts], |row| {
         Ok((row.get::<i64>(1)?, row.get::<i32>(2)?))
     })? {
+        not_below_zero(left, "tasks of a map")?;
         remaining[usize::try_from(no - 1).unwrap_or_default()] = Some(left);
     }
     let open: Vec<_> = (0..maps.len())

@@ -423,7 +423,6 @@ fn lease(
                 attempt: row.get(6)?,
                 lease: row.get(7)?,
                 lease_expires_at: row.get(8)?,
-                attempts_found: 0,
                 place: (row.get(9)?, row.get(10)?),
                 input: Input::Unread,
             };

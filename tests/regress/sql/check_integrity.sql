@@ -34,3 +34,32 @@ from (values
   ('delete from pgflow.step_states where flow_slug = ''integrity'' and step_slug = ''b'''),
   ('delete from pgflow.step_tasks where flow_slug = ''integrity'' and step_slug = ''m'' and task_index = 1')) v (damage);
 select * from pgflow.check_integrity();
+
+-- A counter that was damaged is not counted below zero: the call changes nothing.
+call t.flow('integrity_counters', '[{"step_slug": "a"}, {"step_slug": "b", "deps_slugs": ["a"]}, {"step_slug": "m", "step_type": "map"}]');
+select pgflow.run_flow('integrity_counters', '[1]') as run \gset
+select step_slug from t.claim('integrity_counters');
+create function t.refused(damage text, run uuid, step text) returns text language plpgsql as $$
+declare
+  refused text;
+  before text;
+begin
+  begin
+    execute damage;
+    before := t.snapshot(run);
+    refused := t.error(format('select t.complete($1, %L)', step), run);
+    raise exception using errcode = 'ZZ999', message = refused || case when t.snapshot(run) <> before then ', but not all of it' else '' end;
+  exception when sqlstate 'ZZ999' then
+    return sqlerrm;
+  end;
+end $$;
+select t.refused(damage, :'run', step)
+from (values
+  ('update pgflow.step_states set remaining_deps = 0 where flow_slug = ''integrity_counters'' and step_slug = ''b''', 'a'),
+  ('update pgflow.step_states set remaining_tasks = 0 where flow_slug = ''integrity_counters'' and step_slug = ''m''', 'm'),
+  ('update pgflow.runs set remaining_leaves = 0 where flow_slug = ''integrity_counters''', 'm')) v (damage, step);
+select accepted from pgflow.release_step_task(:'run', 'a');
+select accepted from pgflow.release_step_task(:'run', 'm');
+select t.work('integrity_counters');
+select status from t.run(:'run');
+select * from pgflow.check_integrity();
