@@ -1,6 +1,9 @@
 -- From 0.1.0 to 0.2.0: cheaper look-ups of live tasks, pictures, changes told to the outside, and privileges. A role that only
 -- has EXECUTE on functions may do nothing from here on: see grant_access().
 
+-- Whoever moves a run locks table runs before anything else. They are waited for here, where nothing is locked yet that they want.
+LOCK TABLE pgflow.runs, pgflow.step_states, pgflow.step_tasks, pgflow.live_tasks IN ACCESS EXCLUSIVE MODE;
+
 -- The key of live tasks costs less to look up and to keep. The table is small, and everybody else waits for as long as its index is built.
 ALTER TABLE pgflow.live_tasks
   DROP CONSTRAINT "a live task is known by its run, step and index",
@@ -11,6 +14,8 @@ ALTER TABLE pgflow.live_tasks
 -- by one, until the last of them is claimed.
 ALTER INDEX pgflow.live_tasks_ready SET (deduplicate_items = off);
 REINDEX INDEX pgflow.live_tasks_ready;
+
+COMMENT ON COLUMN pgflow.runs.large IS 'Whether its payload or an output is so large that an input built of them, or its own output, may exceed what jsonb can hold.';
 
 -- The engine watches its counters itself: PostgreSQL parses CHECK constraints anew in every statement.
 ALTER TABLE pgflow.runs DROP CONSTRAINT "a run has no more leaves to end than it has leaves";

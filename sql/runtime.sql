@@ -38,7 +38,7 @@ COMMENT ON COLUMN pgflow.runs.parent_run_id IS 'The run that this one was forked
 COMMENT ON COLUMN pgflow.runs.start_at IS 'When the run may start; null for at once.';
 COMMENT ON COLUMN pgflow.runs.definition_id IS 'The definition that the run took, see flow_versions.';
 COMMENT ON COLUMN pgflow.runs.remaining_leaves IS 'How many steps without dependents have not ended.';
-COMMENT ON COLUMN pgflow.runs.large IS 'Whether its payload or an output is so large that an input built of them may exceed what jsonb can hold.';
+COMMENT ON COLUMN pgflow.runs.large IS 'Whether its payload or an output is so large that an input built of them, or its own output, may exceed what jsonb can hold.';
 COMMENT ON COLUMN pgflow.runs.parent_step_slug IS 'The step of the parent that the run is a child of; null for a fork.';
 COMMENT ON COLUMN pgflow.runs.parent_lease IS 'The lease of the parent''s task that waits for this run; null when none does: the run is no child, or was retried when its parent had gone on.';
 COMMENT ON COLUMN pgflow.runs.depth IS 'How many runs a child is nested in; null for a run that is no child.';

@@ -13,7 +13,7 @@ statements! {
     MARK_LARGE = "mark_large.sql",
 }
 
-/// Notes that inputs built from these runs may be too large, see [`run_flow::largest_part`].
+/// Notes that inputs built from these runs, or their outputs, may be too large, see [`run_flow::largest_part`].
 pub fn mark_large(runs: &Vec<RunId>) -> Result<()> {
     if runs.is_empty() {
         return Ok(());

@@ -113,8 +113,8 @@ fn is_ours(relation: pg_sys::Oid) -> bool {
 /// reads them: the ordinary way costs several microseconds, in each call.
 pub struct PlannerSettings {
     /// In this order: jit; the ways to read and join whole tables (seqscan, hashjoin, mergejoin, material); by index
-    /// (indexscan, indexonlyscan, bitmapscan); nestloop; sort.
-    switches: [bool; 10],
+    /// (indexscan, indexonlyscan, bitmapscan); nestloop; sort; by place (tidscan).
+    switches: [bool; 11],
     /// join_collapse_limit, from_collapse_limit, plan_cache_mode: PostgreSQL's defaults.
     limits: [c_int; 3],
     /// Whether tables of pgflow are taken for large ones.
@@ -127,7 +127,7 @@ impl PlannerSettings {
         let found = Self::read();
         Self {
             switches: [
-                false, false, false, false, false, true, true, false, true, true,
+                false, false, false, false, false, true, true, false, true, true, true,
             ],
             limits: [8, 8, 0],
             looks_up: true,
@@ -141,7 +141,9 @@ impl PlannerSettings {
     pub fn surveys() -> Self {
         let found = Self::read();
         Self {
-            switches: [false, true, true, true, true, true, true, true, false, true],
+            switches: [
+                false, true, true, true, true, true, true, true, false, true, true,
+            ],
             limits: [8, 8, 0],
             looks_up: false,
         }
@@ -164,6 +166,7 @@ impl PlannerSettings {
                     pg_sys::enable_bitmapscan,
                     pg_sys::enable_nestloop,
                     pg_sys::enable_sort,
+                    pg_sys::enable_tidscan,
                 ],
                 limits: [
                     pg_sys::join_collapse_limit,
@@ -189,6 +192,7 @@ impl PlannerSettings {
                 pg_sys::enable_bitmapscan,
                 pg_sys::enable_nestloop,
                 pg_sys::enable_sort,
+                pg_sys::enable_tidscan,
             ] = self.switches;
             [
                 pg_sys::join_collapse_limit,

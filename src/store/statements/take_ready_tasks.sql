@@ -1,8 +1,8 @@
 -- Claims the next tasks of an executor ($9) in a queue: the walks in $6 to $8, from a rank and turn to before a rank, are
 -- in the order of the queue, and one begins only when those before it are at their end. Returns the tasks and their places in the queue, which
 -- the caller puts them in order by; whether a task opens its run; and the element of a map task.
--- A row that is locked stays where it is, and is updated there. One that was moved after this statement began is not
--- seen there, and is left for the next claim.
+-- A row that is locked stays where it is, and is updated there. One that somebody claimed and handed back since this
+-- statement began is not seen where it is now, and is left for a later claim.
 -- Leases are made of a random number ($5): to somebody who has none of this claim they are one, too.
 -- Updates live rows, skipping those that someone else holds.
 with next as materialized (

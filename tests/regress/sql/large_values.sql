@@ -28,6 +28,22 @@ select * from t.complete(:'run', 'b', t.large(130));
 select status, output, error_message from t.run(:'run');
 select step_slug, status from t.steps(:'run');
 
+-- The output of one step may be as large as a value can be; the other does not matter.
+call t.flow('large_step', '[{"step_slug": "a"}, {"step_slug": "b"}]', '{"output_step_slug": "a"}');
+select pgflow.run_flow('large_step') as run \gset
+select step_slug from t.claim('large_step');
+select * from t.complete(:'run', 'b', t.large(130));
+select * from t.complete(:'run', 'a', t.large(130));
+select status, length(output #>> '{}') as length, error_message from t.run(:'run');
+
+-- So may the elements of a map be, but not together.
+call t.flow('large_map', '[{"step_slug": "m", "step_type": "map"}]');
+select pgflow.run_flow('large_map', '[1, 2]') as run \gset
+select task_index from t.claim('large_map');
+select * from t.complete(:'run', 'm', t.large(130), 0);
+select * from t.complete(:'run', 'm', t.large(130), 1);
+select * from t.run(:'run');
+
 -- An input that can be built is handed out; one that cannot fails its task, for good.
 call t.flow('large_input', '[{"step_slug": "a"}, {"step_slug": "b", "deps_slugs": ["a"]}]');
 select pgflow.run_flow('large_input', t.large(100)) as run \gset
