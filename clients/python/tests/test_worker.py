@@ -259,7 +259,7 @@ def test_a_task_that_is_lost_before_it_begins_frees_its_place(database: Database
         [task] = shift._running
         shift._lose(task)
         await asyncio.sleep(0.1)
-        assert not shift._running and not shift._held and not shift._results
+        assert not shift._running and not shift._held and not shift._ledger
 
     asyncio.run(lose())
 
