@@ -408,6 +408,111 @@ def test_an_open_transaction_holds_up_the_leases_of_its_own_run_alone(
         holder.rollback()
 
 
+def count_extensions(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Of how many tasks each statement that extends leases is."""
+    counts: list[int] = []
+    rows = Link.rows
+
+    async def counted(self: Link, statement: Any, parameters: Any) -> Any:
+        if "extend_step_task" in statement:
+            counts.append(len(parameters[0]) if isinstance(parameters[0], list) else 1)
+        return await rows(self, statement, parameters)
+
+    monkeypatch.setattr(Link, "rows", counted)
+    return counts
+
+
+@pytest.mark.parametrize("listen", [True, False])
+def test_leases_that_are_due_are_extended_together(
+    client: Client, database: Database, monkeypatch: pytest.MonkeyPatch, listen: bool
+) -> None:
+    counts = count_extensions(monkeypatch)
+    flow = Flow("f", timeout=2)
+
+    @flow.map(over="run")
+    async def each(item: int) -> int:
+        await asyncio.sleep(5)
+        return item
+
+    client.define(flow)
+    runs = client.run_many(flow, [list(range(start, start + 100)) for start in range(4)])
+    with (
+        Worker(database.conninfo, [flow], concurrency=400, batch_size=400, listen=listen),
+        Worker(database.conninfo, [flow], poll_interval=0.2, concurrency=1, listen=listen),
+    ):
+        for start, run in enumerate(runs):
+            assert run.wait(timeout=20) == {"each": list(range(start, start + 100))}
+    assert database.value("SELECT max(attempt) FROM pgflow.step_tasks") == 1
+    assert sum(counts) >= 4 * 400 * 0.9
+    assert len(counts) < 40, counts
+
+
+def test_one_bad_task_costs_no_other_its_lease(
+    client: Client, database: Database, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    counts = count_extensions(monkeypatch)
+    flow, other = Flow("f", timeout=2), Flow("g", timeout=2)
+    begun: list[int] = []
+    cancelled: list[int] = []
+
+    @flow.map(over="run")
+    @other.map(over="run")
+    async def each(item: int) -> int:
+        begun.append(item)
+        try:
+            await asyncio.sleep(7)
+        except asyncio.CancelledError:
+            cancelled.append(item)
+            raise
+        return item
+
+    client.define(flow)
+    client.define(other)
+    database.rows("CREATE ROLE python_worker LOGIN")
+    try:
+        database.rows("SELECT pgflow.grant_access('python_worker', 'worker')")
+        for queue in ("f", "g"):
+            database.rows("SELECT pgflow.grant_queue(%s, 'python_worker')", queue)
+        mine = database.conninfo.replace("user=postgres", "user=python_worker")
+        with (
+            Worker(mine, [flow, other], concurrency=310),
+            psycopg.connect(database.conninfo) as holder,
+        ):
+            good = client.run(flow, list(range(300)))
+            deleted = client.run(flow, [1000, 1001])
+            forbidden = client.run(other, [2000])
+            eventually(lambda: len(begun) == 303, "all of them run")
+            # A task that is held, one that a trigger dislikes, a run that is gone, and a right that is missing.
+            holder.execute("SELECT 1 FROM pgflow.live_tasks WHERE task_index = 3 FOR UPDATE")
+            database.rows(
+                "CREATE FUNCTION dislikes() RETURNS trigger LANGUAGE plpgsql AS "
+                "$$ BEGIN IF new.task_index = 7 THEN RAISE 'I dislike it'; END IF; RETURN new; END $$"
+            )
+            database.rows(
+                "CREATE TRIGGER dislikes BEFORE UPDATE ON pgflow.live_tasks FOR EACH ROW EXECUTE FUNCTION dislikes()"
+            )
+            deleted.cancel()
+            assert database.value("SELECT pgflow.prune_runs('0 seconds', 1000)") == 1
+            database.rows("SELECT pgflow.revoke_queue('g', 'python_worker')")
+            for _ in range(25):
+                time.sleep(0.2)
+                late = "SELECT task_index FROM pgflow.live_tasks WHERE run_id = %s AND lease_expires_at < now()"
+                assert {index for (index,) in database.rows(late, good.run_id)} <= {3, 7}
+            holder.rollback()
+            database.rows("DROP TRIGGER dislikes ON pgflow.live_tasks")
+            assert good.wait(timeout=10) == {"each": list(range(300))}
+            assert sorted(cancelled) == [1000, 1001, 2000]
+            assert database.value("SELECT max(attempt) FROM pgflow.step_tasks WHERE run_id = %s", good.run_id) == 1
+            forbidden.cancel()
+    finally:
+        database.rows("DROP OWNED BY python_worker")
+        database.rows("DROP ROLE python_worker")
+    # Once or twice one by one, and together afterwards.
+    assert len(counts) < 800, len(counts)
+    assert sum(count > 200 for count in counts) >= 3
+    assert "the server fails at its lease: I dislike it" in caplog.text
+
+
 def test_who_lost_its_task_is_told_so(client: Client, database: Database) -> None:
     flow = Flow("f", timeout=1)
     told: list[str] = []

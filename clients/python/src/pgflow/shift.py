@@ -21,7 +21,6 @@ import asyncio
 import contextvars
 import inspect
 import logging
-import math
 import random
 import threading
 import time
@@ -35,6 +34,7 @@ import psycopg
 
 from .errors import NonRetryable, RetryAfter, refusals
 from .handler import Handler
+from .leases import Leases
 from .ledger import MOST_RESULTS, Ledger
 from .link import Link, is_locked, is_odd, is_refusal, is_setup
 from .task import RELEASE, SETTLED, Result, Task, abandoned, claimed, completed, failed, rejected, without_ours
@@ -48,7 +48,6 @@ SELECT run_id::text, flow_slug, step_slug, task_index, attempt, input::text, lea
 FROM pgflow.settle_and_claim(%s::jsonb, %s, %s, %s, %s)
 """
 _SETTLE: LiteralString = "SELECT count(*) FROM pgflow.settle_step_tasks(%s::jsonb)"
-_EXTEND: LiteralString = "SELECT accepted FROM pgflow.extend_step_task(%s::uuid, %s, %s, %s, %s)"
 _LOCK: LiteralString = "SELECT pg_advisory_lock_shared(pgflow_locks.queue_key(%s))"
 _UNLOCK: LiteralString = "SELECT pg_advisory_unlock_shared(pgflow_locks.queue_key(%s))"
 
@@ -67,8 +66,9 @@ _SETTLED_DOWN = 0.01
 _LOCK_PATIENCE = 2.0
 # Those who have are waited for in turn.
 _LOCK_TURN = 0.5
-# The keeper of leases has others to look after.
-_LEASE_PATIENCE = 0.3
+# The keeper of leases looks again soon. It holds many rows at once, and where a settlement wants them in another order
+# it should be the one who gives up: deadlock_timeout is a second.
+_LEASE_PATIENCE = 0.1
 _FIRST_DELAY, _LAST_DELAY = 0.1, 5.0
 _LAST_REST = 10.0
 # After the end of the time to shut down, to tell the server of it, and for coroutines to heed being cancelled.
@@ -105,6 +105,7 @@ class Shift:
         self._link = Link(settings.conninfo, prepares=prepares, lock_timeout=_LOCK_PATIENCE)
         self._patient_link = Link(settings.conninfo, prepares=prepares, lock_timeout=_LOCK_TURN)
         self._lease_link = Link(settings.conninfo, prepares=prepares, lock_timeout=_LEASE_PATIENCE)
+        self._leases = Leases(self._lease_link, settings.lease_seconds, self._wants_lease, self._lose)
         self._ear = Link(settings.conninfo, prepares=prepares)
 
         # What is held: running, or claimed ahead and waiting for its turn. What is done is in the ledger until it is
@@ -594,10 +595,12 @@ class Shift:
             self._hand_over(task, RELEASE)
         self._wake.set()
 
-    def _lose(self, task: Task) -> None:
-        """The server says that the task is not ours any more."""
+    def _lose(self, task: Task, error: psycopg.Error | None = None) -> None:
+        """The server says that the task is not ours any more, or refuses to extend its lease."""
         if task not in self._held:
             return
+        if error is not None:
+            _log.warning("%s: its lease is not extended: %s", task.name, error)
         _log.warning("%s was lost: its lease is another's, or its run has ended", task.name)
         task.is_lost = True
         task.context.cancelled.set()
@@ -655,7 +658,6 @@ class Shift:
     async def _keep_leases(self) -> None:
         """Extends the leases of what runs, and gives back what has waited too long for its turn."""
         delays = _Delays("extending leases")
-        stuck: dict[str, None] = {}
         while True:
             await self._holds.wait()
             await asyncio.sleep(_KEEPING)
@@ -666,22 +668,8 @@ class Shift:
             self._give_back_stale(now)
             # What is done is ours until it is settled, or somebody would do it again.
             ours = [*self._held, *self._ledger.tasks]
-            due = sorted((task for task in ours if task.extend_at <= now), key=lambda task: task.extend_at)
-            # Runs whose tasks somebody held at the last look come last, and only the first of them is waited for.
-            due.sort(key=lambda task: task.run_id in stuck)
-            tried = {task.run_id for task in due if task.run_id in stuck} - {next(iter(stuck), "")}
             try:
-                for task in due:
-                    if task.run_id in tried or not self._wants_lease(task):
-                        continue
-                    if await self._extend(task):
-                        stuck.pop(task.run_id, None)
-                    else:
-                        tried.add(task.run_id)
-                        stuck.pop(task.run_id, None)
-                        stuck[task.run_id] = None
-                if stuck and next(iter(stuck)) not in {task.run_id for task in due}:
-                    stuck.pop(next(iter(stuck)))
+                await self._leases.extend(task for task in ours if task.extend_at <= now)
                 delays.end()
             except psycopg.Error as error:
                 await delays.wait(error)
@@ -696,32 +684,6 @@ class Shift:
     def _wants_lease(self, task: Task) -> bool:
         is_ours = task in self._held or task in self._ledger
         return is_ours and not task.is_lost and not task.context.is_settled
-
-    async def _extend(self, task: Task) -> bool:
-        """False if somebody holds the task: that is for later."""
-        # In calls of their own: several in one transaction would hold rows that a settlement may want in another order.
-        called_at = time.monotonic()
-        try:
-            rows = await self._lease_link.rows(
-                _EXTEND,
-                (task.run_id, task.step_slug, task.task_index, task.lease, self._settings.lease_seconds),
-            )
-            is_mine = bool(rows[0][0])
-        except psycopg.Error as error:
-            if is_locked(error):
-                return False
-            if not is_refusal(error):
-                raise
-            if task in self._held:
-                _log.warning("%s: its lease is not extended: %s", task.name, error)
-            is_mine = False
-        if is_mine:
-            task.extend_at = called_at + task.lease_span / 2
-        else:
-            # Of what waits to be settled the answer to that will say so. It may be on its way.
-            task.extend_at = math.inf
-            self._lose(task)
-        return True
 
 
 class _Delays:
