@@ -1058,6 +1058,35 @@ def test_to_stop_before_it_begins_is_remembered(client: Client, database: Databa
         assert run.wait(timeout=5) == {"only": 1}
 
 
+def test_a_task_group_says_why_it_failed_and_heeds_the_end(client: Client, database: Database) -> None:
+    flow = Flow("f", max_attempts=1)
+    begun = threading.Event()
+
+    async def part(ctx: Context) -> None:
+        begun.set()
+        try:
+            await asyncio.sleep(100)
+        except asyncio.CancelledError:
+            ctx.raise_if_cancelled()
+            raise
+
+    async def fails() -> None:
+        raise ValueError("no such customer")
+
+    @flow.step
+    async def parts(run: str, ctx: Context) -> None:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(fails() if run == "bad" else part(ctx))
+
+    client.define(flow)
+    with Worker(database.conninfo, [flow], shutdown_timeout=0.1):
+        with pytest.raises(RunFailed, match="one of them ValueError: no such customer\n  at fails "):
+            client.run(flow, "bad").wait(timeout=10)
+        run = client.run(flow, "good")
+        assert begun.wait(10)
+    assert attempts(database, run.run_id) == [(1, "queued", None)]
+
+
 def test_being_cancelled_gives_everything_back(client: Client, database: Database) -> None:
     flow = Flow("f")
     begun = threading.Event()
