@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from typing import Any
+from typing import Any, LiteralString
 from uuid import UUID
 
 import psycopg
@@ -413,10 +413,10 @@ def count_extensions(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     counts: list[int] = []
     rows = Link.rows
 
-    async def counted(self: Link, statement: Any, parameters: Any) -> Any:
+    async def counted(self: Link, statement: Any, parameters: Any, **options: Any) -> Any:
         if "extend_step_task" in statement:
             counts.append(len(parameters[0]) if isinstance(parameters[0], list) else 1)
-        return await rows(self, statement, parameters)
+        return await rows(self, statement, parameters, **options)
 
     monkeypatch.setattr(Link, "rows", counted)
     return counts
@@ -742,6 +742,68 @@ def test_no_more_is_done_than_can_be_settled(
     assert database.value("SELECT max(attempt) FROM pgflow.step_tasks") == 1
 
 
+@pytest.mark.parametrize("end", ["SELECT 1", "SELECT pgflow.cancel_run(%s)"])
+def test_a_worker_goes_on_by_itself_when_a_lock_is_released(
+    client: Client, database: Database, end: LiteralString
+) -> None:
+    flow = Flow("f")
+    done = 0
+
+    @flow.map(over="run")
+    async def each(item: int) -> int:
+        nonlocal done
+        done += 1
+        return item
+
+    client.define(flow)
+    locked = client.run(flow, list(range(1500)))
+    # Nobody wakes it, and it does not look by itself.
+    with (
+        psycopg.connect(database.conninfo) as holder,
+        Worker(database.conninfo, [flow], batch_size=1000, poll_interval=600, listen=False),
+    ):
+        holder.execute("SELECT pgflow_locks.lock_run(%s)", (locked.run_id,))
+        eventually(lambda: done >= 1000, "they begin")
+        time.sleep(3)
+        others = client.run_many(flow, [[item] for item in range(100)])
+        seen = done
+        time.sleep(1)
+        assert done == seen
+        holder.execute(end, (locked.run_id,) if "%s" in end else ())
+        holder.commit()
+        for item, other in enumerate(others):
+            assert other.wait(timeout=10) == {"each": [item]}
+        eventually(lambda: locked.status() == ("completed" if end == "SELECT 1" else "cancelled"), "it ends")
+    assert database.value("SELECT max(attempt) FROM pgflow.step_tasks") == 1
+
+
+def test_many_locked_runs_do_not_hold_up_the_others(client: Client, database: Database) -> None:
+    flow = Flow("f", timeout=2)
+
+    @flow.step
+    async def only(run: int) -> int:
+        return run
+
+    client.define(flow)
+    locked = client.run_many(flow, range(50))
+    with psycopg.connect(database.conninfo) as holder, psycopg.connect(database.conninfo) as other:
+        for run in locked[:49]:
+            holder.execute("SELECT pgflow_locks.lock_run(%s)", (run.run_id,))
+        other.execute("SELECT pgflow_locks.lock_run(%s)", (locked[49].run_id,))
+        with Worker(database.conninfo, [flow], poll_interval=0.2):
+            time.sleep(1)
+            free = client.run_many(flow, range(100, 150))
+            for item, run in enumerate(free):
+                assert run.wait(timeout=15) == {"only": 100 + item}
+            # Nor does one whose lock is released wait for a turn of half a second for each of the others.
+            other.commit()
+            assert locked[49].wait(timeout=6) == {"only": 49}
+            holder.commit()
+            for item, run in enumerate(locked):
+                assert run.wait(timeout=6) == {"only": item}
+    assert database.value("SELECT max(attempt) FROM pgflow.step_tasks") == 1
+
+
 def test_locked_runs_wait_in_turn(client: Client, database: Database) -> None:
     flow = Flow("f", max_attempts=1)
 
@@ -823,9 +885,9 @@ def test_a_busy_worker_makes_one_round_trip_for_a_batch(
     calls: list[str] = []
     rows = Link.rows
 
-    async def counted(self: Link, statement: Any, parameters: Any) -> Any:
+    async def counted(self: Link, statement: Any, parameters: Any, **options: Any) -> Any:
         calls.append(statement)
-        return await rows(self, statement, parameters)
+        return await rows(self, statement, parameters, **options)
 
     monkeypatch.setattr(Link, "rows", counted)
     flow = Flow("f")

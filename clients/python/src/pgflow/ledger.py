@@ -126,6 +126,11 @@ class Ledger:
         self._has_aside.set()
         self._weigh()
 
+    @property
+    def runs_aside(self) -> int:
+        """How many runs are known to be locked."""
+        return len(self._aside)
+
     def is_set_aside(self, run_id: str) -> bool:
         return run_id in self._aside
 

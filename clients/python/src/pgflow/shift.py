@@ -11,8 +11,8 @@ A run may be locked for long, by a transaction that somebody forgot to commit. I
 coroutine of their own that has the patience, and those of other runs go on.
 
 Beside it are: the alarm, which has an idle worker look once per poll interval; the listener, which wakes it when
-somebody made tasks ready; and the keeper of leases, which extends those of tasks that take long, on a connection of its
-own, so that nothing can hold it up.
+somebody made tasks ready; and the keeper of leases, which extends those of tasks that take long, all together, on a
+connection of its own, so that nothing can hold it up.
 """
 
 from __future__ import annotations
@@ -66,6 +66,8 @@ _SETTLED_DOWN = 0.01
 _LOCK_PATIENCE = 2.0
 # Those who have are waited for in turn.
 _LOCK_TURN = 0.5
+# Who has forgotten one has perhaps forgotten many. The more there are the less time each one gets, down to this.
+_LOCK_GLANCE = 0.02
 # The keeper of leases looks again soon. It holds many rows at once, and where a settlement wants them in another order
 # it should be the one who gives up: deadlock_timeout is a second.
 _LEASE_PATIENCE = 0.1
@@ -320,6 +322,11 @@ class Shift:
             self._rest_timers[queue].cancel()
         self._rest_timers[queue] = self.loop.call_later(span, self._look_again, [queue])
 
+    async def _rows(self, statement: LiteralString, parameters: Sequence[Any]) -> list[tuple[Any, ...]]:
+        aside = self._ledger.runs_aside
+        patience = max(_LOCK_GLANCE, _LOCK_PATIENCE / (aside + 1) ** 2) if aside else None
+        return await self._link.rows(statement, parameters, lock_timeout=patience)
+
     async def _exchange(self, results: list[Result]) -> None:
         """One call, if all goes well. What is on its way after an error has not been settled."""
         settings = self._settings
@@ -339,7 +346,7 @@ class Shift:
         called_at = time.monotonic()
         parameters = (_array(results), queue, room, settings.lease_seconds, settings.worker_id)
         try:
-            rows = await self._link.rows(_CLAIM, parameters)
+            rows = await self._rows(_CLAIM, parameters)
         except psycopg.Error as error:
             self._look_again([queue])
             if results and is_refusal(error):
@@ -360,7 +367,7 @@ class Shift:
 
     async def _settle(self, results: list[Result]) -> None:
         try:
-            await self._link.rows(_SETTLE, (_array(results),))
+            await self._rows(_SETTLE, (_array(results),))
             self._ledger.forget(results)
         except psycopg.Error as error:
             if is_locked(error):
@@ -380,7 +387,7 @@ class Shift:
             return
         for group in runs.values():
             try:
-                await self._link.rows(_SETTLE, (_array(group),))
+                await self._rows(_SETTLE, (_array(group),))
                 self._ledger.forget(group)
             except psycopg.Error as error:
                 if is_refusal(error):
@@ -398,7 +405,9 @@ class Shift:
             result = await self._ledger.first_aside()
             is_free = False
             try:
-                await self._patient_link.rows(_SETTLE, (_array([result]),))
+                aside = self._ledger.runs_aside
+                turn = max(_LOCK_GLANCE, _LOCK_TURN / aside) if aside > 1 else None
+                await self._patient_link.rows(_SETTLE, (_array([result]),), lock_timeout=turn)
                 delays.end()
                 self._ledger.forget([result])
                 is_free = True
@@ -428,7 +437,7 @@ class Shift:
                 self._ledger.set_aside([result])
                 continue
             try:
-                await self._link.rows(_SETTLE, (_array([result]),))
+                await self._rows(_SETTLE, (_array([result]),))
                 self._ledger.forget([result])
             except psycopg.Error as error:
                 if is_locked(error):
