@@ -323,6 +323,7 @@ class Shift:
         self._rest_timers[queue] = self.loop.call_later(span, self._look_again, [queue])
 
     async def _rows(self, statement: LiteralString, parameters: Sequence[Any]) -> list[tuple[Any, ...]]:
+        """What the server answers; where runs are known to be locked, others get less time to be free."""
         aside = self._ledger.runs_aside
         patience = max(_LOCK_GLANCE, _LOCK_PATIENCE / (aside + 1) ** 2) if aside else None
         return await self._link.rows(statement, parameters, lock_timeout=patience)
