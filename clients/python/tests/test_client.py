@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -129,6 +129,23 @@ def test_a_run_of_later_is_pending(client: Client) -> None:
     assert client.run(flow, start_at=datetime.now(UTC) + timedelta(hours=1), priority=5).status() == "pending"
 
 
+def test_a_time_without_a_time_zone_is_refused(client: Client, database: Database) -> None:
+    client.define(flow)
+
+    class Nowhere(tzinfo):
+        def utcoffset(self, moment: datetime | None) -> None:
+            return None
+
+        dst = tzname = utcoffset
+
+    for naive in (datetime(2100, 1, 1), datetime(2100, 1, 1, tzinfo=Nowhere())):
+        with pytest.raises(ValueError, match="has no time zone"):
+            client.run(flow, start_at=naive)
+    assert database.value("SELECT count(*) FROM pgflow.runs") == 0
+    client.run(flow, start_at=datetime(2100, 1, 1, tzinfo=timezone(timedelta(hours=2))))
+    assert database.value("SELECT start_at FROM pgflow.runs") == datetime(2099, 12, 31, 22, tzinfo=UTC)
+
+
 def test_waiting_for_what_fails_is_cancelled_or_takes_too_long(client: Client, database: Database) -> None:
     client.define(flow)
     late = client.run(flow, {"count": 3})
@@ -234,6 +251,38 @@ def test_a_connection_of_ones_own_keeps_its_transaction(client: Client, database
             assert kept.wait(timeout=10) == {"total": 5}
         mine.close()
         assert not connection.closed
+
+
+@pytest.mark.parametrize("autocommit", [True, False])
+def test_calls_take_turns_on_a_connection_of_ones_own(client: Client, database: Database, autocommit: bool) -> None:
+    client.define(flow)
+
+    async def program() -> None:
+        async with await psycopg.AsyncConnection.connect(database.conninfo, autocommit=autocommit) as connection:
+            # Two clients on one connection are no different.
+            mine, same = AsyncClient(connection), AsyncClient(connection)
+            runs = await mine.run_many(flow, [{"count": n} for n in range(10)])
+            await connection.commit()
+            waiting = asyncio.gather(
+                *(run.wait(timeout=20) for run in runs), *(same.handle(run.run_id).wait(timeout=20) for run in runs)
+            )
+            with Worker(database.conninfo, [flow]):
+                assert await waiting == [{"total": sum(n * n for n in range(count))} for count in range(10)] * 2
+            # What is done while another waits is neither committed nor rolled back by that.
+            late = await mine.run(flow, {"count": 1})
+            await connection.commit()
+            results = await asyncio.gather(
+                late.wait(timeout=0.5), *(same.run(flow, {"count": 1}) for _ in range(20)), return_exceptions=True
+            )
+            assert isinstance(results[0], TimeoutError)
+            await connection.rollback()
+            assert database.value("SELECT count(*) FROM pgflow.runs") == (31 if autocommit else 11)
+            if not autocommit:
+                await mine.run(flow, {"count": 1})
+                with pytest.raises(PgflowError, match="commit first"):
+                    await late.wait(timeout=1)
+
+    asyncio.run(program())
 
 
 def test_a_client_connects_again(client: Client, database: Database) -> None:

@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from typing import Any
+from typing import Any, LiteralString
 from uuid import UUID
 
 import psycopg
@@ -259,7 +259,7 @@ def test_a_task_that_is_lost_before_it_begins_frees_its_place(database: Database
         [task] = shift._running
         shift._lose(task)
         await asyncio.sleep(0.1)
-        assert not shift._running and not shift._held and not shift._results
+        assert not shift._running and not shift._held and not shift._ledger
 
     asyncio.run(lose())
 
@@ -406,6 +406,111 @@ def test_an_open_transaction_holds_up_the_leases_of_its_own_run_alone(
         assert free.wait(timeout=10) == {"only": "free"}
         assert attempts(database, free.run_id) == [(1, "completed", None)]
         holder.rollback()
+
+
+def count_extensions(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Of how many tasks each statement that extends leases is."""
+    counts: list[int] = []
+    rows = Link.rows
+
+    async def counted(self: Link, statement: Any, parameters: Any, **options: Any) -> Any:
+        if "extend_step_task" in statement:
+            counts.append(len(parameters[0]) if isinstance(parameters[0], list) else 1)
+        return await rows(self, statement, parameters, **options)
+
+    monkeypatch.setattr(Link, "rows", counted)
+    return counts
+
+
+@pytest.mark.parametrize("listen", [True, False])
+def test_leases_that_are_due_are_extended_together(
+    client: Client, database: Database, monkeypatch: pytest.MonkeyPatch, listen: bool
+) -> None:
+    counts = count_extensions(monkeypatch)
+    flow = Flow("f", timeout=2)
+
+    @flow.map(over="run")
+    async def each(item: int) -> int:
+        await asyncio.sleep(5)
+        return item
+
+    client.define(flow)
+    runs = client.run_many(flow, [list(range(start, start + 100)) for start in range(4)])
+    with (
+        Worker(database.conninfo, [flow], concurrency=400, batch_size=400, listen=listen),
+        Worker(database.conninfo, [flow], poll_interval=0.2, concurrency=1, listen=listen),
+    ):
+        for start, run in enumerate(runs):
+            assert run.wait(timeout=20) == {"each": list(range(start, start + 100))}
+    assert database.value("SELECT max(attempt) FROM pgflow.step_tasks") == 1
+    assert sum(counts) >= 4 * 400 * 0.9
+    assert len(counts) < 40, counts
+
+
+def test_one_bad_task_costs_no_other_its_lease(
+    client: Client, database: Database, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    counts = count_extensions(monkeypatch)
+    flow, other = Flow("f", timeout=2), Flow("g", timeout=2)
+    begun: list[int] = []
+    cancelled: list[int] = []
+
+    @flow.map(over="run")
+    @other.map(over="run")
+    async def each(item: int) -> int:
+        begun.append(item)
+        try:
+            await asyncio.sleep(7)
+        except asyncio.CancelledError:
+            cancelled.append(item)
+            raise
+        return item
+
+    client.define(flow)
+    client.define(other)
+    database.rows("CREATE ROLE python_worker LOGIN")
+    try:
+        database.rows("SELECT pgflow.grant_access('python_worker', 'worker')")
+        for queue in ("f", "g"):
+            database.rows("SELECT pgflow.grant_queue(%s, 'python_worker')", queue)
+        mine = database.conninfo.replace("user=postgres", "user=python_worker")
+        with (
+            Worker(mine, [flow, other], concurrency=310),
+            psycopg.connect(database.conninfo) as holder,
+        ):
+            good = client.run(flow, list(range(300)))
+            deleted = client.run(flow, [1000, 1001])
+            forbidden = client.run(other, [2000])
+            eventually(lambda: len(begun) == 303, "all of them run")
+            # A task that is held, one that a trigger dislikes, a run that is gone, and a right that is missing.
+            holder.execute("SELECT 1 FROM pgflow.live_tasks WHERE task_index = 3 FOR UPDATE")
+            database.rows(
+                "CREATE FUNCTION dislikes() RETURNS trigger LANGUAGE plpgsql AS "
+                "$$ BEGIN IF new.task_index = 7 THEN RAISE 'I dislike it'; END IF; RETURN new; END $$"
+            )
+            database.rows(
+                "CREATE TRIGGER dislikes BEFORE UPDATE ON pgflow.live_tasks FOR EACH ROW EXECUTE FUNCTION dislikes()"
+            )
+            deleted.cancel()
+            assert database.value("SELECT pgflow.prune_runs('0 seconds', 1000)") == 1
+            database.rows("SELECT pgflow.revoke_queue('g', 'python_worker')")
+            for _ in range(25):
+                time.sleep(0.2)
+                late = "SELECT task_index FROM pgflow.live_tasks WHERE run_id = %s AND lease_expires_at < now()"
+                assert {index for (index,) in database.rows(late, good.run_id)} <= {3, 7}
+            holder.rollback()
+            database.rows("DROP TRIGGER dislikes ON pgflow.live_tasks")
+            assert good.wait(timeout=10) == {"each": list(range(300))}
+            assert sorted(cancelled) == [1000, 1001, 2000]
+            assert database.value("SELECT max(attempt) FROM pgflow.step_tasks WHERE run_id = %s", good.run_id) == 1
+            forbidden.cancel()
+    finally:
+        database.rows("DROP OWNED BY python_worker")
+        database.rows("DROP ROLE python_worker")
+    # Once or twice one by one, and together afterwards.
+    assert len(counts) < 800, len(counts)
+    assert sum(count > 200 for count in counts) >= 3
+    assert "the server fails at its lease: I dislike it" in caplog.text
 
 
 def test_who_lost_its_task_is_told_so(client: Client, database: Database) -> None:
@@ -637,6 +742,68 @@ def test_no_more_is_done_than_can_be_settled(
     assert database.value("SELECT max(attempt) FROM pgflow.step_tasks") == 1
 
 
+@pytest.mark.parametrize("end", ["SELECT 1", "SELECT pgflow.cancel_run(%s)"])
+def test_a_worker_goes_on_by_itself_when_a_lock_is_released(
+    client: Client, database: Database, end: LiteralString
+) -> None:
+    flow = Flow("f")
+    done = 0
+
+    @flow.map(over="run")
+    async def each(item: int) -> int:
+        nonlocal done
+        done += 1
+        return item
+
+    client.define(flow)
+    locked = client.run(flow, list(range(1500)))
+    # Nobody wakes it, and it does not look by itself.
+    with (
+        psycopg.connect(database.conninfo) as holder,
+        Worker(database.conninfo, [flow], batch_size=1000, poll_interval=600, listen=False),
+    ):
+        holder.execute("SELECT pgflow_locks.lock_run(%s)", (locked.run_id,))
+        eventually(lambda: done >= 1000, "they begin")
+        time.sleep(3)
+        others = client.run_many(flow, [[item] for item in range(100)])
+        seen = done
+        time.sleep(1)
+        assert done == seen
+        holder.execute(end, (locked.run_id,) if "%s" in end else ())
+        holder.commit()
+        for item, other in enumerate(others):
+            assert other.wait(timeout=10) == {"each": [item]}
+        eventually(lambda: locked.status() == ("completed" if end == "SELECT 1" else "cancelled"), "it ends")
+    assert database.value("SELECT max(attempt) FROM pgflow.step_tasks") == 1
+
+
+def test_many_locked_runs_do_not_hold_up_the_others(client: Client, database: Database) -> None:
+    flow = Flow("f", timeout=2)
+
+    @flow.step
+    async def only(run: int) -> int:
+        return run
+
+    client.define(flow)
+    locked = client.run_many(flow, range(50))
+    with psycopg.connect(database.conninfo) as holder, psycopg.connect(database.conninfo) as other:
+        for run in locked[:49]:
+            holder.execute("SELECT pgflow_locks.lock_run(%s)", (run.run_id,))
+        other.execute("SELECT pgflow_locks.lock_run(%s)", (locked[49].run_id,))
+        with Worker(database.conninfo, [flow], poll_interval=0.2):
+            time.sleep(1)
+            free = client.run_many(flow, range(100, 150))
+            for item, run in enumerate(free):
+                assert run.wait(timeout=15) == {"only": 100 + item}
+            # Nor does one whose lock is released wait for a turn of half a second for each of the others.
+            other.commit()
+            assert locked[49].wait(timeout=6) == {"only": 49}
+            holder.commit()
+            for item, run in enumerate(locked):
+                assert run.wait(timeout=6) == {"only": item}
+    assert database.value("SELECT max(attempt) FROM pgflow.step_tasks") == 1
+
+
 def test_locked_runs_wait_in_turn(client: Client, database: Database) -> None:
     flow = Flow("f", max_attempts=1)
 
@@ -718,9 +885,9 @@ def test_a_busy_worker_makes_one_round_trip_for_a_batch(
     calls: list[str] = []
     rows = Link.rows
 
-    async def counted(self: Link, statement: Any, parameters: Any) -> Any:
+    async def counted(self: Link, statement: Any, parameters: Any, **options: Any) -> Any:
         calls.append(statement)
-        return await rows(self, statement, parameters)
+        return await rows(self, statement, parameters, **options)
 
     monkeypatch.setattr(Link, "rows", counted)
     flow = Flow("f")
@@ -951,6 +1118,35 @@ def test_to_stop_before_it_begins_is_remembered(client: Client, database: Databa
     # Once.
     with worker:
         assert run.wait(timeout=5) == {"only": 1}
+
+
+def test_a_task_group_says_why_it_failed_and_heeds_the_end(client: Client, database: Database) -> None:
+    flow = Flow("f", max_attempts=1)
+    begun = threading.Event()
+
+    async def part(ctx: Context) -> None:
+        begun.set()
+        try:
+            await asyncio.sleep(100)
+        except asyncio.CancelledError:
+            ctx.raise_if_cancelled()
+            raise
+
+    async def fails() -> None:
+        raise ValueError("no such customer")
+
+    @flow.step
+    async def parts(run: str, ctx: Context) -> None:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(fails() if run == "bad" else part(ctx))
+
+    client.define(flow)
+    with Worker(database.conninfo, [flow], shutdown_timeout=0.1):
+        with pytest.raises(RunFailed, match="one of them ValueError: no such customer\n  at fails "):
+            client.run(flow, "bad").wait(timeout=10)
+        run = client.run(flow, "good")
+        assert begun.wait(10)
+    assert attempts(database, run.run_id) == [(1, "queued", None)]
 
 
 def test_being_cancelled_gives_everything_back(client: Client, database: Database) -> None:

@@ -75,6 +75,8 @@ def run(
     priority: int,
     start_at: datetime | None,
 ) -> Call[UUID]:
+    if start_at is not None and start_at.utcoffset() is None:
+        raise ValueError(f"start_at {start_at!r} has no time zone: say datetime.now(UTC), or add .astimezone()")
     return Call(
         "SELECT pgflow.run_flow(%s, %s::jsonb, idempotency_key => %s, priority => %s, start_at => %s, key => %s)",
         (slug(flow), encode({} if payload is None else payload), idempotency_key, priority, start_at, key),

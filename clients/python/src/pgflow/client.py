@@ -10,6 +10,7 @@ from datetime import datetime
 from types import TracebackType
 from typing import Any, Self, TypeVar
 from uuid import UUID
+from weakref import WeakKeyDictionary
 
 import psycopg
 from psycopg.pq import TransactionStatus
@@ -25,6 +26,8 @@ from .state import RunState
 T = TypeVar("T")
 _APPLICATION = "pgflow client"
 _FIRST_LOOK, _LAST_LOOK = 0.01, 0.5
+# Whose turn it is on connections that are not ours, which several clients may have.
+_turns: WeakKeyDictionary[psycopg.AsyncConnection[Any], asyncio.Lock] = WeakKeyDictionary()
 
 
 class _Patience:
@@ -107,7 +110,8 @@ class Client:
 
         `payload` is what JSON can say; None is `{}`. A second call with the same `idempotency_key` returns the first
         one's run and starts nothing. `key` is a name of yours for limits and events (a tenant, an order). Runs of a
-        higher `priority` come first. With `start_at` the run starts then. Raises `NotFound` for an unknown flow.
+        higher `priority` come first. With `start_at`, which has a time zone, the run starts then. Raises `NotFound` for
+        an unknown flow.
         """
         return RunHandle(self, self._do(calls.run(flow, payload, key, idempotency_key, priority, start_at)))
 
@@ -239,7 +243,11 @@ class RunHandle:
 
 
 class AsyncClient:
-    """`Client` for asyncio: the same methods, to be awaited. One call at a time is under way on its connection."""
+    """`Client` for asyncio: the same methods, to be awaited. One call at a time is under way on its connection.
+
+    That is so on a connection of yours, too. But leave it alone while somebody waits for a run on it: your own commit
+    may come in the middle of a look.
+    """
 
     def __init__(self, connection: str | psycopg.AsyncConnection[Any] = "", *, prepare: bool = True) -> None:
         self._guard = asyncio.Lock()
@@ -302,10 +310,13 @@ class AsyncClient:
 
     async def _do(self, call: Call[T]) -> T:
         with refusals():
+            if self._conninfo is None:
+                async with self._turn():
+                    return await self._ask(call)
             try:
                 return await self._ask(call)
             except psycopg.OperationalError:
-                if self._conninfo is None or not call.repeatable or not self._is_lost():
+                if not call.repeatable or not self._is_lost():
                     raise
                 return await self._ask(call)
 
@@ -327,11 +338,20 @@ class AsyncClient:
     def _is_lost(self) -> bool:
         return self._connection is not None and bool(self._connection.closed)
 
-    async def _look(self, run_id: UUID) -> calls.Ended | None:
+    def _turn(self) -> asyncio.Lock:
+        assert self._connection is not None
+        return _turns.setdefault(self._connection, asyncio.Lock())
+
+    async def _look(self, run_id: UUID, *, is_first: bool) -> calls.Ended | None:
         if self._conninfo is not None:
             return await self._do(calls.look(run_id))
-        async with (await self._open()).transaction():
-            return await self._do(calls.look(run_id))
+        async with self._turn():
+            connection = await self._open()
+            if is_first and connection.info.transaction_status != TransactionStatus.IDLE:
+                raise _uncommitted(run_id)
+            with refusals():
+                async with connection.transaction():
+                    return await self._ask(calls.look(run_id))
 
 
 class AsyncRunHandle:
@@ -347,13 +367,11 @@ class AsyncRunHandle:
     async def wait(self, timeout: float | None = None) -> Any:  # noqa: ASYNC109  # as in RunHandle
         """See `RunHandle.wait`."""
         client = self._client
-        mine = client._connection if client._conninfo is None else None
-        if mine is not None and mine.info.transaction_status != TransactionStatus.IDLE:
-            raise _uncommitted(self.run_id)
         patience = _Patience(self.run_id, timeout)
+        is_first = True
         while True:
             try:
-                ended = await client._look(self.run_id)
+                ended = await client._look(self.run_id, is_first=is_first)
             except psycopg.OperationalError:
                 # One that never was connected is wrong rather than restarting.
                 if client._conninfo is None or client._connection is None:
@@ -363,6 +381,7 @@ class AsyncRunHandle:
                 if ended.failure is not None:
                     raise ended.failure
                 return ended.output
+            is_first = False
             await asyncio.sleep(patience.next())
 
     async def status(self) -> str:

@@ -20,8 +20,7 @@ class Link:
         # Behind a pooler in transaction mode the next transaction may be in another session, which knows nothing of
         # what was prepared in this one.
         self._prepares = prepares
-        # In milliseconds.
-        self._lock_timeout = None if lock_timeout is None else str(int(lock_timeout * 1000))
+        self._lock_timeout = None if lock_timeout is None else _milliseconds(lock_timeout)
         self._connection: psycopg.AsyncConnection[Any] | None = None
 
     async def open(self) -> psycopg.AsyncConnection[Any]:
@@ -34,16 +33,22 @@ class Link:
                 await self._connection.execute("SELECT set_config('lock_timeout', %s, false)", (self._lock_timeout,))
         return self._connection
 
-    async def rows(self, statement: LiteralString, parameters: Sequence[Any]) -> list[tuple[Any, ...]]:
-        """What the statement returns. After an error that is not about the statement itself the connection is new."""
+    async def rows(
+        self, statement: LiteralString, parameters: Sequence[Any], *, lock_timeout: float | None = None
+    ) -> list[tuple[Any, ...]]:
+        """What the statement returns. After an error that is not about the statement itself the connection is new.
+
+        `lock_timeout` is instead of the usual one.
+        """
         connection = await self.open()
+        timeout = self._lock_timeout if lock_timeout is None else _milliseconds(lock_timeout)
         try:
-            if self._lock_timeout is None or self._prepares:
+            if timeout is None or (self._prepares and lock_timeout is None):
                 cursor = await connection.execute(statement, parameters)
                 return await cursor.fetchall()
             # Sent as one query, the two are one transaction, and what is set for it is gone with it.
             both = psycopg.AsyncClientCursor(connection)
-            await both.execute(_WITH_TIMEOUT + statement, (self._lock_timeout, *parameters))
+            await both.execute(_WITH_TIMEOUT + statement, (timeout, *parameters))
             both.nextset()
             return await both.fetchall()
         except BaseException as error:
@@ -55,6 +60,10 @@ class Link:
         connection, self._connection = self._connection, None
         if connection is not None:
             await connection.close()
+
+
+def _milliseconds(seconds: float) -> str:
+    return str(int(seconds * 1000))
 
 
 def is_refusal(error: psycopg.Error) -> bool:

@@ -11,8 +11,8 @@ A run may be locked for long, by a transaction that somebody forgot to commit. I
 coroutine of their own that has the patience, and those of other runs go on.
 
 Beside it are: the alarm, which has an idle worker look once per poll interval; the listener, which wakes it when
-somebody made tasks ready; and the keeper of leases, which extends those of tasks that take long, on a connection of its
-own, so that nothing can hold it up.
+somebody made tasks ready; and the keeper of leases, which extends those of tasks that take long, all together, on a
+connection of its own, so that nothing can hold it up.
 """
 
 from __future__ import annotations
@@ -21,7 +21,6 @@ import asyncio
 import contextvars
 import inspect
 import logging
-import math
 import random
 import threading
 import time
@@ -35,6 +34,8 @@ import psycopg
 
 from .errors import NonRetryable, RetryAfter, refusals
 from .handler import Handler
+from .leases import Leases
+from .ledger import MOST_RESULTS, Ledger
 from .link import Link, is_locked, is_odd, is_refusal, is_setup
 from .task import RELEASE, SETTLED, Result, Task, abandoned, claimed, completed, failed, rejected, without_ours
 from .threads import Threads
@@ -47,12 +48,9 @@ SELECT run_id::text, flow_slug, step_slug, task_index, attempt, input::text, lea
 FROM pgflow.settle_and_claim(%s::jsonb, %s, %s, %s, %s)
 """
 _SETTLE: LiteralString = "SELECT count(*) FROM pgflow.settle_step_tasks(%s::jsonb)"
-_EXTEND: LiteralString = "SELECT accepted FROM pgflow.extend_step_task(%s::uuid, %s, %s, %s, %s)"
 _LOCK: LiteralString = "SELECT pg_advisory_lock_shared(pgflow_locks.queue_key(%s))"
 _UNLOCK: LiteralString = "SELECT pg_advisory_unlock_shared(pgflow_locks.queue_key(%s))"
 
-# A call takes at most so many results, and bytes of them, where one alone is no larger.
-_MOST_RESULTS, _MOST_BYTES = 1_000, 16_000_000
 # Seconds. A result waits so long for others, if handlers are running that may return some.
 _LINGER = 0.002
 # Tasks are claimed ahead as far as they will begin within this time, and given back when they have waited longer than
@@ -68,11 +66,13 @@ _SETTLED_DOWN = 0.01
 _LOCK_PATIENCE = 2.0
 # Those who have are waited for in turn.
 _LOCK_TURN = 0.5
-# The keeper of leases has others to look after.
-_LEASE_PATIENCE = 0.3
+# Who has forgotten one has perhaps forgotten many. The more there are the less time each one gets, down to this.
+_LOCK_GLANCE = 0.02
+# The keeper of leases looks again soon. It holds many rows at once, and where a settlement wants them in another order
+# it should be the one who gives up: deadlock_timeout is a second.
+_LEASE_PATIENCE = 0.1
 _FIRST_DELAY, _LAST_DELAY = 0.1, 5.0
 _LAST_REST = 10.0
-_LAST_PARKING = 60.0
 # After the end of the time to shut down, to tell the server of it, and for coroutines to heed being cancelled.
 LAST_WORDS, HEED = 10.0, 1.0
 
@@ -107,21 +107,15 @@ class Shift:
         self._link = Link(settings.conninfo, prepares=prepares, lock_timeout=_LOCK_PATIENCE)
         self._patient_link = Link(settings.conninfo, prepares=prepares, lock_timeout=_LOCK_TURN)
         self._lease_link = Link(settings.conninfo, prepares=prepares, lock_timeout=_LEASE_PATIENCE)
+        self._leases = Leases(self._lease_link, settings.lease_seconds, self._wants_lease, self._lose)
         self._ear = Link(settings.conninfo, prepares=prepares)
 
-        # What is held: running, or claimed ahead and waiting for its turn. In `_results` is what waits to be settled.
+        # What is held: running, or claimed ahead and waiting for its turn. What is done is in the ledger until it is
+        # settled.
         self._running: set[Task] = set()
         self._backlog: deque[Task] = deque()
         self._held: set[Task] = set()
-        self._results: deque[Result] = deque()
-        # Results of runs that somebody has locked, by run.
-        self._locked: dict[str, list[Result]] = {}
-        # Results that the server fails at, for reasons that are not known to pass, and when they are tried again.
-        self._parked: dict[Result, asyncio.TimerHandle] = {}
-        # All of these, and those on their way to the server, with what they are worth in bytes.
-        self._unsettled: dict[Task, Result] = {}
-        self._unsettled_bytes = 0
-        self._is_locked = asyncio.Event()
+        self._ledger = Ledger(settings.worker_id, self._go_on)
         # Seconds that a handler takes, as of late.
         self._pace: float | None = None
 
@@ -179,24 +173,23 @@ class Shift:
             raise
         finally:
             self._end_handlers()
-            for timer in (*self._timers, *self._rest_timers.values(), *self._parked.values()):
+            for timer in (*self._timers, *self._rest_timers.values()):
                 timer.cancel()
+            self._ledger.close()
             for task in (self._main, *aides):
                 task.cancel()
             await asyncio.gather(self._main, *aides, return_exceptions=True)
             for link in (self._link, self._patient_link, self._lease_link, self._ear):
                 await link.close()
             self._threads.close()
-            left = len(self._unsettled)
-            if left:
-                _log.error("%s: %d results could not be handed over", settings.worker_id, left)
+            if self._ledger:
+                _log.error("%s: %d results could not be handed over", settings.worker_id, len(self._ledger))
             _log.info("%s: has ended", settings.worker_id)
 
     def stop(self, timeout: float) -> None:
         """Claims nothing more, gives back what has not begun, and lets what runs go on for so many seconds."""
         self._is_stopping = True
-        for result in list(self._parked):
-            self._unpark(result)
+        self._ledger.unpark()
         while self._backlog:
             self._give_back(self._backlog.popleft())
         self._is_idle.clear()
@@ -239,58 +232,11 @@ class Shift:
         # What ends now makes room for nothing.
         self._is_stopping = True
 
-    # Results that wait.
-
-    def _hand_over(self, task: Task, verdict: str) -> None:
-        result = task.result(verdict)
-        self._note(result)
-        self._results.append(result)
-        self._holds.set()
-
-    def _note(self, result: Result) -> None:
-        self._unsettled[result.task] = result
-        self._unsettled_bytes += len(result.verdict)
-
-    def _forget(self, results: Iterable[Result]) -> None:
-        """The server has answered: they need nothing more."""
-        was_full = self._is_full()
-        for result in results:
-            if self._unsettled.get(result.task) is result:
-                del self._unsettled[result.task]
-                self._unsettled_bytes -= len(result.verdict)
-        if was_full and not self._is_stopping:
+    def _go_on(self) -> None:
+        """There is something to be done again."""
+        if not self._is_stopping:
             self._start_tasks()
-            self._wake.set()
-
-    def _is_full(self) -> bool:
-        """Whether so much waits to be settled that nothing may be begun."""
-        aside = len(self._parked) + sum(map(len, self._locked.values()))
-        return self._unsettled_bytes > 2 * _MOST_BYTES or aside >= _MOST_RESULTS
-
-    def _park(self, result: Result, error: psycopg.Error) -> None:
-        """Leaves a result alone for a while, and longer each time."""
-        result.failures += 1
-        delay = min(2.0 ** (result.failures - 1), _LAST_PARKING)
-        _log.error("%s: the server fails at its result, tried again in %g s: %s", result.task.name, delay, error)
-        self._parked[result] = self.loop.call_later(delay, self._unpark, result)
-
-    def _unpark(self, result: Result) -> None:
-        self._parked.pop(result).cancel()
-        self._results.append(result)
         self._wake.set()
-
-    def _put_aside(self, results: Iterable[Result]) -> None:
-        """Leaves results of locked runs to the patient one."""
-        for result in results:
-            waiting = self._locked.setdefault(result.task.run_id, [])
-            if not waiting:
-                _log.warning(
-                    "%s: run %s is locked by somebody: its results wait",
-                    self._settings.worker_id,
-                    result.task.run_id,
-                )
-            waiting.append(result)
-        self._is_locked.set()
 
     # Speaking to the server.
 
@@ -300,7 +246,7 @@ class Shift:
         has_failed_oddly = False
         while await self._reason():
             await self._gather()
-            results = self._take_results()
+            results = self._ledger.take()
             try:
                 if has_failed_oddly and results:
                     # The second time it is one of them.
@@ -315,20 +261,17 @@ class Shift:
                     with refusals():
                         raise
                 has_failed_oddly = bool(results) and is_odd(error)
-                self._results.extendleft(reversed(results))
+                self._ledger.put_back()
                 await delays.wait(error)
-            except asyncio.CancelledError:
-                self._results.extendleft(reversed(results))
-                raise
 
     async def _reason(self) -> bool:
         """Waits for a reason to call. False when there will be none."""
         while True:
             self._wake.clear()
-            if self._results or self._next_claim()[1] > 0:
+            if self._ledger.waiting or self._next_claim()[1] > 0:
                 self._is_idle.clear()
                 return True
-            if self._is_stopping and not self._unsettled and all(task.is_lost for task in self._held):
+            if self._is_stopping and not self._ledger and all(task.is_lost for task in self._held):
                 return False
             if self._hungry or self._is_stopping or self._room() <= 0:
                 self._is_idle.clear()
@@ -339,30 +282,12 @@ class Shift:
 
     async def _gather(self) -> None:
         """Gives running handlers a moment, so that results go together, if there is one to be handed over."""
-        if not self._results or not self._held or len(self._results) >= _MOST_RESULTS or self._is_aborting:
+        if not 0 < self._ledger.waiting < MOST_RESULTS or not self._held or self._is_aborting:
             return
         self._is_done.clear()
         with suppress(TimeoutError):
             async with asyncio.timeout(_LINGER):
                 await self._is_done.wait()
-
-    def _take_results(self) -> list[Result]:
-        taken: list[Result] = []
-        size = 0
-        while self._results and len(taken) < _MOST_RESULTS:
-            result = self._results[0]
-            if result.task.run_id in self._locked:
-                self._locked[result.task.run_id].append(result)
-                self._results.popleft()
-                continue
-            size += len(result.verdict)
-            if taken and (size > _MOST_BYTES or result.failures):
-                break
-            taken.append(self._results.popleft())
-            if result.failures:
-                # Not to spoil it for the others.
-                break
-        return taken
 
     def _room(self) -> int:
         """How many tasks more may be held: a free hand for each, and more if they are short."""
@@ -370,11 +295,11 @@ class Shift:
         ahead = 0
         if self._pace is not None:
             ahead = min(settings.batch_size, int(settings.concurrency * _LOOKAHEAD / max(self._pace, 1e-6)))
-        return settings.concurrency + ahead - len(self._held) - len(self._results)
+        return settings.concurrency + ahead - len(self._held) - self._ledger.waiting
 
     def _next_claim(self) -> tuple[str, int]:
         """The queue to claim from and how many tasks, 0 if none."""
-        if not self._is_stopping and self._hungry and not self._is_full():
+        if not self._is_stopping and self._hungry and not self._ledger.is_full:
             room = min(self._room(), self._settings.batch_size)
             if room > 0:
                 now = time.monotonic()
@@ -397,8 +322,14 @@ class Shift:
             self._rest_timers[queue].cancel()
         self._rest_timers[queue] = self.loop.call_later(span, self._look_again, [queue])
 
+    async def _rows(self, statement: LiteralString, parameters: Sequence[Any]) -> list[tuple[Any, ...]]:
+        """What the server answers; where runs are known to be locked, others get less time to be free."""
+        aside = self._ledger.runs_aside
+        patience = max(_LOCK_GLANCE, _LOCK_PATIENCE / (aside + 1) ** 2) if aside else None
+        return await self._link.rows(statement, parameters, lock_timeout=patience)
+
     async def _exchange(self, results: list[Result]) -> None:
-        """One call, if all goes well. What remains in `results` after an error has not been settled."""
+        """One call, if all goes well. What is on its way after an error has not been settled."""
         settings = self._settings
         if results and results[0].failures:
             await self._settle_one_by_one(results, parks=True)
@@ -416,7 +347,7 @@ class Shift:
         called_at = time.monotonic()
         parameters = (_array(results), queue, room, settings.lease_seconds, settings.worker_id)
         try:
-            rows = await self._link.rows(_CLAIM, parameters)
+            rows = await self._rows(_CLAIM, parameters)
         except psycopg.Error as error:
             self._look_again([queue])
             if results and is_refusal(error):
@@ -430,15 +361,15 @@ class Shift:
                 raise
             return
         self._has_claimed = True
-        self._forget(results)
+        self._ledger.forget(results)
         if len(rows) == room:
             self._look_again([queue])
         self._take(rows, queue, called_at)
 
     async def _settle(self, results: list[Result]) -> None:
         try:
-            await self._link.rows(_SETTLE, (_array(results),))
-            self._forget(results)
+            await self._rows(_SETTLE, (_array(results),))
+            self._ledger.forget(results)
         except psycopg.Error as error:
             if is_locked(error):
                 await self._settle_run_by_run(results)
@@ -452,65 +383,47 @@ class Shift:
         runs: dict[str, list[Result]] = {}
         for result in results:
             runs.setdefault(result.task.run_id, []).append(result)
+        if len(runs) == 1:
+            self._ledger.set_aside(results)
+            return
         for group in runs.values():
-            is_free = len(runs) > 1
             try:
-                if is_free:
-                    await self._link.rows(_SETTLE, (_array(group),))
-                    self._forget(group)
+                await self._rows(_SETTLE, (_array(group),))
+                self._ledger.forget(group)
             except psycopg.Error as error:
                 if is_refusal(error):
-                    for result in group:
-                        results.remove(result)
-                    try:
-                        await self._settle_one_by_one(group)
-                    finally:
-                        results.extend(group)
+                    await self._settle_one_by_one(group)
                 elif is_locked(error):
-                    is_free = False
+                    self._ledger.set_aside(group)
                 else:
                     raise
-            if not is_free:
-                self._put_aside(group)
-            for result in group:
-                results.remove(result)
 
     async def _settle_patiently(self) -> None:
         """Hands over the results of runs that are locked, however long that takes, one run after the other."""
         delays = _Delays("settling")
         while True:
-            await self._is_locked.wait()
-            run_id, waiting = next(iter(self._locked.items()))
             # The first one feels whether the run is still locked; if not, the others go the usual way.
-            result = waiting[0]
-            is_locked_still = False
+            result = await self._ledger.first_aside()
+            is_free = False
             try:
-                await self._patient_link.rows(_SETTLE, (_array([result]),))
+                aside = self._ledger.runs_aside
+                turn = max(_LOCK_GLANCE, _LOCK_TURN / aside) if aside > 1 else None
+                await self._patient_link.rows(_SETTLE, (_array([result]),), lock_timeout=turn)
                 delays.end()
-                self._forget([result])
-                waiting.pop(0)
+                self._ledger.forget([result])
+                is_free = True
             except psycopg.Error as error:
                 if is_locked(error):
-                    is_locked_still = True
+                    pass
                 elif is_refusal(error):
-                    self._refuse(waiting, error)
-                    is_locked_still = bool(waiting)
+                    self._refuse(result, error)
                 elif is_odd(error):
-                    self._park(waiting.pop(0), error)
-                    is_locked_still = bool(waiting)
+                    self._ledger.park(result, error)
                 else:
                     await delays.wait(error)
-                    is_locked_still = True
-            del self._locked[run_id]
-            if is_locked_still:
-                self._locked[run_id] = waiting
-            else:
-                self._results.extend(waiting)
-                if not self._is_stopping:
-                    self._start_tasks()
+            self._ledger.next_turn(result.task.run_id, is_free=is_free)
+            if is_free:
                 self._look_again(self._settings.queues)
-            if not self._locked:
-                self._is_locked.clear()
 
     async def _settle_one_by_one(self, results: list[Result], *, parks: bool = False) -> None:
         """The server refused the whole call because of one of them: finds it, and settles the others.
@@ -518,36 +431,35 @@ class Shift:
         Another error than a refusal is raised, or the result parked if it is odd and that was said.
         """
         self._look_again(self._settings.queues)
-        while results:
-            result = results[0]
-            if result.task.run_id in self._locked:
-                self._put_aside([results.pop(0)])
+        left = deque(results)
+        while left:
+            result = left.popleft()
+            if self._ledger.is_set_aside(result.task.run_id):
+                self._ledger.set_aside([result])
                 continue
             try:
-                await self._link.rows(_SETTLE, (_array([result]),))
+                await self._rows(_SETTLE, (_array([result]),))
+                self._ledger.forget([result])
             except psycopg.Error as error:
                 if is_locked(error):
-                    self._put_aside([results.pop(0)])
+                    self._ledger.set_aside([result])
                 elif is_refusal(error):
-                    self._refuse(results, error)
+                    left.extendleft(self._refuse(result, error))
                 elif parks and is_odd(error):
-                    self._park(results.pop(0), error)
+                    self._ledger.park(result, error)
                 else:
                     raise
-                continue
-            self._forget([results.pop(0)])
 
-    def _refuse(self, results: list[Result], error: psycopg.Error) -> None:
-        """The server refused the first of them: an output that cannot be stored is a failed attempt."""
-        result = results.pop(0)
-        self._forget([result])
+    def _refuse(self, result: Result, error: psycopg.Error) -> list[Result]:
+        """The server refused it: an output that cannot be stored is a failed attempt. What is to be said instead."""
         if result.verdict.startswith('"output"') and error.sqlstate != "42501":
             _log.warning("%s: its output was refused: %s", result.task.name, error)
             instead = result.task.result(rejected(f"the output cannot be stored: {error}"))
-            self._note(instead)
-            results.insert(0, instead)
-        else:
-            _log.error("%s: its result was refused: %s", result.task.name, error)
+            self._ledger.replace(result, instead)
+            return [instead]
+        _log.error("%s: its result was refused: %s", result.task.name, error)
+        self._ledger.forget([result])
+        return []
 
     # What is claimed, and what becomes of it.
 
@@ -584,7 +496,7 @@ class Shift:
         self._start_tasks()
 
     def _start_tasks(self) -> None:
-        while self._backlog and len(self._running) < self._settings.concurrency and not self._is_full():
+        while self._backlog and len(self._running) < self._settings.concurrency and not self._ledger.is_full:
             task = self._backlog.popleft()
             task.started_at = time.monotonic()
             self._running.add(task)
@@ -681,6 +593,10 @@ class Shift:
             self._is_done.set()
         self._wake.set()
 
+    def _hand_over(self, task: Task, verdict: str) -> None:
+        self._ledger.add(task.result(verdict))
+        self._holds.set()
+
     def _give_back(self, task: Task) -> None:
         """Hands a task back that is held; what its handler may still return does not count."""
         self._held.discard(task)
@@ -689,10 +605,12 @@ class Shift:
             self._hand_over(task, RELEASE)
         self._wake.set()
 
-    def _lose(self, task: Task) -> None:
-        """The server says that the task is not ours any more."""
+    def _lose(self, task: Task, error: psycopg.Error | None = None) -> None:
+        """The server says that the task is not ours any more, or refuses to extend its lease."""
         if task not in self._held:
             return
+        if error is not None:
+            _log.warning("%s: its lease is not extended: %s", task.name, error)
         _log.warning("%s was lost: its lease is another's, or its run has ended", task.name)
         task.is_lost = True
         task.context.cancelled.set()
@@ -750,33 +668,18 @@ class Shift:
     async def _keep_leases(self) -> None:
         """Extends the leases of what runs, and gives back what has waited too long for its turn."""
         delays = _Delays("extending leases")
-        stuck: dict[str, None] = {}
         while True:
             await self._holds.wait()
             await asyncio.sleep(_KEEPING)
-            if not self._held and not self._unsettled:
+            if not self._held and not self._ledger:
                 self._holds.clear()
                 continue
             now = time.monotonic()
             self._give_back_stale(now)
             # What is done is ours until it is settled, or somebody would do it again.
-            ours = [*self._held, *self._unsettled]
-            due = sorted((task for task in ours if task.extend_at <= now), key=lambda task: task.extend_at)
-            # Runs whose tasks somebody held at the last look come last, and only the first of them is waited for.
-            due.sort(key=lambda task: task.run_id in stuck)
-            tried = {task.run_id for task in due if task.run_id in stuck} - {next(iter(stuck), "")}
+            ours = [*self._held, *self._ledger.tasks]
             try:
-                for task in due:
-                    if task.run_id in tried or not self._wants_lease(task):
-                        continue
-                    if await self._extend(task):
-                        stuck.pop(task.run_id, None)
-                    else:
-                        tried.add(task.run_id)
-                        stuck.pop(task.run_id, None)
-                        stuck[task.run_id] = None
-                if stuck and next(iter(stuck)) not in {task.run_id for task in due}:
-                    stuck.pop(next(iter(stuck)))
+                await self._leases.extend(task for task in ours if task.extend_at <= now)
                 delays.end()
             except psycopg.Error as error:
                 await delays.wait(error)
@@ -789,34 +692,8 @@ class Shift:
                 self._give_back(self._backlog.popleft())
 
     def _wants_lease(self, task: Task) -> bool:
-        is_ours = task in self._held or task in self._unsettled
+        is_ours = task in self._held or task in self._ledger
         return is_ours and not task.is_lost and not task.context.is_settled
-
-    async def _extend(self, task: Task) -> bool:
-        """False if somebody holds the task: that is for later."""
-        # In calls of their own: several in one transaction would hold rows that a settlement may want in another order.
-        called_at = time.monotonic()
-        try:
-            rows = await self._lease_link.rows(
-                _EXTEND,
-                (task.run_id, task.step_slug, task.task_index, task.lease, self._settings.lease_seconds),
-            )
-            is_mine = bool(rows[0][0])
-        except psycopg.Error as error:
-            if is_locked(error):
-                return False
-            if not is_refusal(error):
-                raise
-            if task in self._held:
-                _log.warning("%s: its lease is not extended: %s", task.name, error)
-            is_mine = False
-        if is_mine:
-            task.extend_at = called_at + task.lease_span / 2
-        else:
-            # Of what waits to be settled the answer to that will say so. It may be on its way.
-            task.extend_at = math.inf
-            self._lose(task)
-        return True
 
 
 class _Delays:

@@ -16,7 +16,7 @@ from .errors import NonRetryable, RetryAfter, TaskCancelled
 from .handler import Handler
 
 _HERE = str(Path(__file__).parent)
-_FRAMES, _CAUSES, _MESSAGE, _CHARACTERS = 5, 3, 4_000, 8_000
+_FRAMES, _CAUSES, _MEMBERS, _MESSAGE, _CHARACTERS = 5, 3, 5, 4_000, 8_000
 
 SETTLED = ""
 """The handler has told the server itself."""
@@ -123,25 +123,48 @@ def failed(error: BaseException) -> str:
 
 def abandoned(error: BaseException, task: Task) -> bool:
     """Whether the handler stopped because it was told to."""
-    return isinstance(error, TaskCancelled | asyncio.CancelledError) and task.context.cancelled.is_set()
+    told = (TaskCancelled, asyncio.CancelledError)
+    return task.context.cancelled.is_set() and all(isinstance(one, told) for one in _inside(error))
 
 
 def describe(error: BaseException) -> str:
-    """What was raised, in the first line, where, and because of what."""
+    """What was raised, in the first line, where, and because of what; of a group, what is in it."""
     lines: list[str] = []
-    seen: BaseException | None = error
-    for depth in range(_CAUSES):
-        if seen is None:
-            break
+    told: set[int] = set()
+    # What is to be told, the next one last, and how many causes it is away.
+    untold: list[tuple[str, BaseException, int]] = [("", error, 0)]
+    while untold:
+        label, seen, distance = untold.pop()
+        if id(seen) in told:
+            continue
+        told.add(id(seen))
         message = plain(_text(seen), _MESSAGE)
-        head = f"{type(seen).__name__}: {message}" if message else type(seen).__name__
-        lines.append(head if depth == 0 else f"caused by {head}")
+        lines.append(label + (f"{type(seen).__name__}: {message}" if message else type(seen).__name__))
         frames = traceback.extract_tb(seen.__traceback__)
         # Our own are no news.
         frames[:] = [frame for frame in frames if not frame.filename.startswith(_HERE)]
         lines += [f"  at {frame.name} ({frame.filename}:{frame.lineno}): {frame.line}" for frame in frames[-_FRAMES:]]
-        seen = seen.__cause__
+        if seen.__cause__ is not None and distance + 1 < _CAUSES:
+            untold.append(("caused by ", seen.__cause__, distance + 1))
+        if isinstance(seen, BaseExceptionGroup):
+            inside = _inside(seen)
+            if len(inside) > _MEMBERS:
+                lines.append(f"{len(inside)} errors in all, the first {_MEMBERS} of which are:")
+            untold += [("one of them ", one, distance) for one in reversed(inside[:_MEMBERS])]
     return "\n".join(lines)
+
+
+def _inside(error: BaseException) -> list[BaseException]:
+    """What is in a group and in the groups in it; another exception is the only one."""
+    found: list[BaseException] = []
+    left = [error]
+    while left:
+        one = left.pop()
+        if isinstance(one, BaseExceptionGroup):
+            left += reversed(one.exceptions)
+        else:
+            found.append(one)
+    return found
 
 
 def without_ours(error: BaseException) -> BaseException:
