@@ -17,6 +17,7 @@
 //!
 //! It keeps nothing: any number of them may run beside each other, and one may be restarted at any time.
 
+mod connections;
 mod database;
 mod events;
 mod failure;

@@ -63,6 +63,11 @@ pub struct Options {
           value_parser = clap::value_parser!(u16).range(1..))]
     pub connections: u16,
 
+    /// How many connections of clients there may be; further ones are closed at once.
+    #[arg(long, env = "PGFLOW_LIVE_MAX_CONNECTIONS", default_value_t = 20_000, value_name = "NUMBER",
+          value_parser = clap::value_parser!(u32).range(1..))]
+    pub max_connections: u32,
+
     /// How many runs may be watched at once, counting each watcher.
     #[arg(
         long,
@@ -104,6 +109,13 @@ pub const HEARTBEAT: Duration = Duration::from_secs(15);
 
 /// How long a client may take to send a body, or to take what is sent to it.
 pub const SLOWEST: Duration = Duration::from_secs(60);
+
+/// How long a client may take to send the headers of a request, also of the next one on a connection that it keeps. Proxies
+/// give up idle connections earlier, nginx after a minute, so that none is closed here that one sends a request on.
+pub const HEADERS: Duration = Duration::from_secs(75);
+
+/// The largest headers of a request, in bytes, and what is buffered of a response.
+pub const MAX_HEADERS: usize = 64 << 10;
 
 /// The largest body of a request, in bytes.
 pub const MAX_BODY: usize = 16 << 20;

@@ -20,7 +20,7 @@ use crate::options::Options;
 use crate::rpc::Functions;
 use crate::token::Doorkeeper;
 use crate::watches::Watches;
-use crate::{events, lists, page, rpc, socket};
+use crate::{connections, events, lists, page, rpc, socket};
 
 /// How long what is under way may take when the server is told to end.
 const FAREWELL: Duration = Duration::from_secs(5);
@@ -86,14 +86,15 @@ pub async fn serve(options: Options) -> Result<(), AnyError> {
         }
         go_down.send_replace(true);
     });
-    let down = |mut goes_down: watch::Receiver<bool>| async move {
+    let mut told = goes_down.clone();
+    let farewell = async {
         // The sender may be gone only when it has sent.
-        let _ = goes_down.wait_for(|down| *down).await;
+        let _ = told.wait_for(|down| *down).await;
+        tokio::time::sleep(FAREWELL).await;
     };
-    let server = axum::serve(listener, routes(app)).with_graceful_shutdown(down(goes_down.clone()));
     tokio::select! {
-        ended = server => ended?,
-        () = async { down(goes_down).await; tokio::time::sleep(FAREWELL).await } => {}
+        () = connections::serve(listener, routes(app), options.max_connections, goes_down) => {}
+        () = farewell => {}
     }
     Ok(())
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use axum::body::Bytes;
 use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade};
-use axum::extract::{Query, State};
+use axum::extract::{Extension, Query, State};
 use axum::http::HeaderMap;
 use axum::response::Response;
 use futures_util::{SinkExt, StreamExt};
@@ -17,6 +17,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 use uuid::Uuid;
 
+use crate::connections::Place;
 use crate::failure::Failure;
 use crate::options::{HEARTBEAT, MAX_CHANNELS, SOCKET_TIMEOUT};
 use crate::phoenix::{self, Frame, Incoming, Version};
@@ -41,6 +42,7 @@ pub struct Parameters {
 
 pub async fn socket(
     State(app): State<Arc<App>>,
+    Extension(place): Extension<Place>,
     Query(parameters): Query<Parameters>,
     headers: HeaderMap,
     upgrade: WebSocketUpgrade,
@@ -66,6 +68,8 @@ pub async fn socket(
             }
             .serve(socket, waiting)
             .await;
+            // Only now: HTTP is done with the connection long since.
+            drop(place);
         }))
 }
 

@@ -1,4 +1,6 @@
 // What breaks, and what nobody misses because of it.
+import { connect } from 'node:net'
+import WebSocket from 'ws'
 import { ann, ask, assert, chief, eventually, live, restartDatabase, secret, serve, sql, start, stream, test, value, workAll } from './harness.mjs'
 
 const whole = ['step:zeta:completed', 'step:mid:started', 'step:mid:completed', 'step:alpha:started', 'step:alpha:completed', 'run:completed']
@@ -48,6 +50,46 @@ test('told to end, it ends at once, and its streams with it', async () => {
 test('it says what cannot be', async () => {
   await assert.rejects(serve('--jwt-secret', 'short'), /32 bytes/)
   await assert.rejects(serve('--jwks', '/no/such/file'), /no\/such\/file/)
+})
+
+/** A connection that has been answered and is kept; nothing if it is closed instead. */
+const connected = (url) =>
+  new Promise((resolve) => {
+    const socket = connect(new URL(url).port, '127.0.0.1')
+    socket.write('GET /me HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n')
+    socket.once('data', () => resolve(socket))
+    socket.on('error', () => {})
+    socket.once('close', () => resolve())
+  })
+
+test('there are not more connections than it may have', async () => {
+  const { url, child, ended } = await serve('--jwt-secret', secret, '--max-connections', '3')
+  // The one that has asked whether it listens is closed after a while.
+  const sockets = []
+  while (sockets.length < 3) sockets.push(await eventually(() => connected(url)))
+  assert.equal(await connected(url), undefined)
+  // One that is closed makes room, for a WebSocket too, which counts for as long as it is open.
+  sockets[0].destroy()
+  const open = () =>
+    new Promise((resolve) => {
+      const ws = new WebSocket(`${url.replace('http', 'ws')}/socket/websocket`)
+      ws.once('open', () => resolve(ws)).on('error', () => resolve())
+    })
+  const ws = await eventually(open)
+  assert.equal(await connected(url), undefined)
+  assert.equal(await open(), undefined)
+  ws.terminate()
+  sockets[0] = await eventually(() => connected(url))
+  sockets[1].destroy()
+  const last = await eventually(open)
+  const closed = new Promise((resolve) => last.once('close', resolve))
+  assert.equal(await connected(url), undefined)
+  // Connections that say nothing are not waited for at the end, and sockets are told.
+  const began = Date.now()
+  child.kill('SIGTERM')
+  assert.deepEqual(await ended, { code: 0, signal: null })
+  assert.ok(Date.now() - began < 2000, `${Date.now() - began} ms`)
+  assert.equal(await closed, 1001)
 })
 
 test('there are not more watchers than it may have', async () => {
