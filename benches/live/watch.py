@@ -144,7 +144,8 @@ async def main():
     database = f"host={os.environ['PGHOST']} user=authenticator dbname={os.environ['PGDATABASE']}"
     most = str(max(map(int, sys.argv[1:])) + 10)
     live = subprocess.Popen(
-        [os.environ["PGFLOW_LIVE"], "--database", database, "--listen", "127.0.0.1:0", "--jwt-secret", SECRET, "--max-watchers", most],
+        [os.environ["PGFLOW_LIVE"], "--database", database, "--listen", "127.0.0.1:0", "--jwt-secret", SECRET, "--max-watchers", most,
+         "--max-watchers-per-user", most],
         stdout=subprocess.PIPE, text=True, env={**os.environ, "NO_COLOR": "1"})
     try:
         port = int(live.stdout.readline().rsplit(":", 1)[1])

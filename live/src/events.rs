@@ -44,7 +44,7 @@ pub async fn events(
         None => app.doorkeeper.caller_of(&headers).await?,
     };
     // It watches before the state is read: nothing falls between.
-    let watcher = app.watches.join(run_id, &caller).await?;
+    let watcher = app.watches.join(run_id, &caller, None).await?;
     let asked = caller.clone();
     let state: String = app
         .database

@@ -77,6 +77,15 @@ pub struct Options {
     )]
     pub max_watchers: usize,
 
+    /// How many of them may be of one user, as role and sub of the token name it: all who have no sub are one for each
+    /// role. A tenth of --max-watchers if nothing is said.
+    #[arg(
+        long,
+        env = "PGFLOW_LIVE_MAX_WATCHERS_PER_USER",
+        value_name = "NUMBER"
+    )]
+    pub max_watchers_per_user: Option<usize>,
+
     /// The largest output that is part of a message, as text, in bytes; of a larger one the message says "fetch".
     #[arg(long, env = "PGFLOW_LIVE_MAX_OUTPUT_BYTES", default_value_t = 65_536, value_name = "BYTES",
           value_parser = clap::value_parser!(i64).range(0..=1 << 30))]
@@ -92,6 +101,11 @@ pub struct Options {
 }
 
 impl Options {
+    pub fn max_watchers_per_user(&self) -> usize {
+        let tenth = (self.max_watchers / 10).max(1);
+        self.max_watchers_per_user.unwrap_or(tenth)
+    }
+
     pub fn log_level(&self) -> Level {
         if self.verbose {
             Level::DEBUG

@@ -51,6 +51,7 @@ pub async fn serve(options: Options) -> Result<(), AnyError> {
     let watches = Arc::new(Watches::new(
         Arc::clone(&database),
         options.max_watchers,
+        options.max_watchers_per_user(),
         options.max_output_bytes,
     ));
     let feed = Arc::new(Feed::default());

@@ -266,7 +266,7 @@ impl Connection {
             .map_err(|failure| failure.to_string())?;
         self.app
             .watches
-            .join(run_id, &caller)
+            .join(run_id, &caller, None)
             .await
             .map_err(|failure| failure.to_string())
     }

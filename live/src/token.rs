@@ -14,6 +14,8 @@ use crate::keys::Keys;
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Caller {
     pub role: String,
+    /// The user, if the token names one.
+    pub sub: Option<String>,
     /// The claims of the token as JSON, empty without one.
     pub claims: String,
     /// Whether there was no token.
@@ -82,6 +84,7 @@ impl Doorkeeper {
         };
         Ok(Caller {
             role,
+            sub: claims.get("sub").and_then(Value::as_str).map(str::to_owned),
             expires_at: end_of(&claims),
             claims: Value::Object(claims).to_string(),
             is_anonymous: false,
@@ -110,6 +113,7 @@ impl Doorkeeper {
         }
         Ok(Caller {
             role,
+            sub: None,
             claims: String::new(),
             is_anonymous: true,
             expires_at: None,

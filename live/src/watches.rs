@@ -44,11 +44,41 @@ const MAX_HEARD: usize = 10_000;
 pub struct Watches {
     database: Arc<Database>,
     max_watchers: usize,
+    max_watchers_per_user: usize,
     max_output_bytes: i64,
-    watchers: AtomicUsize,
+    counts: Mutex<Counts>,
     by_run: Mutex<HashMap<Uuid, HashMap<Caller, Arc<Watch>>>>,
     /// Flows that were rung for.
     heard: Mutex<HashSet<Box<str>>>,
+}
+
+/// A user, whichever token it has: its role, and its sub if it has one.
+type User = (String, Option<String>);
+
+/// How many watch.
+#[derive(Default)]
+struct Counts {
+    all: usize,
+    by_user: HashMap<User, usize>,
+}
+
+/// That one watches, and is counted.
+pub struct Counted {
+    watches: Arc<Watches>,
+    user: User,
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        let mut counts = lock(&self.watches.counts);
+        counts.all -= 1;
+        if let Some(of_user) = counts.by_user.get_mut(&self.user) {
+            *of_user -= 1;
+            if *of_user == 0 {
+                counts.by_user.remove(&self.user);
+            }
+        }
+    }
 }
 
 /// One run, watched by one caller.
@@ -101,12 +131,18 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Watches {
-    pub fn new(database: Arc<Database>, max_watchers: usize, max_output_bytes: i64) -> Self {
+    pub fn new(
+        database: Arc<Database>,
+        max_watchers: usize,
+        max_watchers_per_user: usize,
+        max_output_bytes: i64,
+    ) -> Self {
         Self {
             database,
             max_watchers,
+            max_watchers_per_user,
             max_output_bytes,
-            watchers: AtomicUsize::new(0),
+            counts: Mutex::default(),
             by_run: Mutex::default(),
             heard: Mutex::default(),
         }
@@ -115,7 +151,7 @@ impl Watches {
     /// How many watch, and how many watches they share.
     pub fn count(&self) -> (usize, usize) {
         let watches = lock(&self.by_run).values().map(HashMap::len).sum();
-        (self.watchers.load(Ordering::Relaxed), watches)
+        (lock(&self.counts).all, watches)
     }
 
     /// Rings for a step of a run, or for the run itself.
@@ -159,14 +195,25 @@ impl Watches {
         }
     }
 
-    /// Begins to watch a run. What has happened until this returns can be read; what happens later is told.
+    /// Begins to watch a run. What has happened until this returns can be read; what happens later is told. Who watches in the
+    /// place of another one says how that one is counted.
     ///
     /// # Errors
     ///
     /// 404 when there is no such run, or none that the caller may see; 401 or 403 when the role may see none at all; 503
-    /// when there are too many watchers.
-    pub async fn join(self: &Arc<Self>, run_id: Uuid, caller: &Caller) -> Result<Watcher, Failure> {
-        let mut watcher = self.enter(run_id, caller)?;
+    /// when there are too many watchers, or too many of this user.
+    pub async fn join(
+        self: &Arc<Self>,
+        run_id: Uuid,
+        caller: &Caller,
+        instead_of: Option<Arc<Counted>>,
+    ) -> Result<Watcher, Failure> {
+        let user = (caller.role.clone(), caller.sub.clone());
+        let counted = match instead_of.filter(|counted| counted.user == user) {
+            Some(counted) => counted,
+            None => Arc::new(self.count_in(user)?),
+        };
+        let mut watcher = self.enter(run_id, caller, counted);
         // One look since now: the caller may have lost the right that others have begun to watch with.
         let begun = watcher.view.borrow().looks;
         watcher.watch.bell.ring(None);
@@ -177,13 +224,25 @@ impl Watches {
         Ok(watcher)
     }
 
-    fn enter(self: &Arc<Self>, run_id: Uuid, caller: &Caller) -> Result<Watcher, Failure> {
-        if self.watchers.fetch_add(1, Ordering::Relaxed) >= self.max_watchers {
-            self.watchers.fetch_sub(1, Ordering::Relaxed);
-            return Err(Failure::Unavailable(
-                "there are too many watchers".to_owned(),
-            ));
+    fn count_in(self: &Arc<Self>, user: User) -> Result<Counted, Failure> {
+        let too_many = |whose| Failure::Unavailable(format!("there are too many watchers{whose}"));
+        let mut counts = lock(&self.counts);
+        if counts.all >= self.max_watchers {
+            return Err(too_many(""));
         }
+        let of_user = counts.by_user.get(&user).copied().unwrap_or_default();
+        if of_user >= self.max_watchers_per_user {
+            return Err(too_many(" of this user"));
+        }
+        counts.all += 1;
+        counts.by_user.insert(user.clone(), of_user + 1);
+        Ok(Counted {
+            watches: Arc::clone(self),
+            user,
+        })
+    }
+
+    fn enter(self: &Arc<Self>, run_id: Uuid, caller: &Caller, counted: Arc<Counted>) -> Watcher {
         let mut by_run = lock(&self.by_run);
         let watch = by_run
             .entry(run_id)
@@ -206,18 +265,17 @@ impl Watches {
                 watch
             });
         watch.watchers.fetch_add(1, Ordering::Relaxed);
-        Ok(Watcher {
+        Watcher {
             view: watch.view.subscribe(),
             watch: Arc::clone(watch),
             teller: None,
             run_id,
             caller: caller.clone(),
-            watches: Arc::clone(self),
-        })
+            counted,
+        }
     }
 
     fn leave(&self, run_id: Uuid, caller: &Caller, watch: &Watch) {
-        self.watchers.fetch_sub(1, Ordering::Relaxed);
         let mut by_run = lock(&self.by_run);
         if watch.watchers.fetch_sub(1, Ordering::Relaxed) > 1 {
             return;
@@ -240,12 +298,17 @@ pub struct Watcher {
     teller: Option<Teller>,
     run_id: Uuid,
     caller: Caller,
-    watches: Arc<Watches>,
+    counted: Arc<Counted>,
 }
 
 impl Watcher {
     pub fn caller(&self) -> &Caller {
         &self.caller
+    }
+
+    /// How it is counted.
+    pub fn counted(&self) -> Arc<Counted> {
+        Arc::clone(&self.counted)
     }
 
     /// Waits until there have been more looks than these, and takes what was seen as known.
@@ -306,7 +369,7 @@ impl Watcher {
 
 impl Drop for Watcher {
     fn drop(&mut self) {
-        self.watches.leave(self.run_id, &self.caller, &self.watch);
+        (self.counted.watches).leave(self.run_id, &self.caller, &self.watch);
     }
 }
 

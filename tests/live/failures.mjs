@@ -1,7 +1,9 @@
 // What breaks, and what nobody misses because of it.
 import { connect } from 'node:net'
 import WebSocket from 'ws'
-import { ann, ask, assert, chief, eventually, live, restartDatabase, secret, serve, sql, start, stream, test, value, workAll } from './harness.mjs'
+import {
+  ann, ask, assert, bob, chief, eventually, live, restartDatabase, secret, serve, sign, sql, start, stream, test, value, workAll,
+} from './harness.mjs'
 
 const whole = ['step:zeta:completed', 'step:mid:started', 'step:mid:completed', 'step:alpha:started', 'step:alpha:completed', 'run:completed']
 
@@ -102,6 +104,28 @@ test('there are not more watchers than it may have', async () => {
   const third = await stream(run, ann(), { base: url })
   third.close()
   two[1].close()
+  await workAll('chain')
+})
+
+test('there are not more watchers of one user than it may have', async () => {
+  const { url } = await serve('--jwt-secret', secret, '--max-watchers', '20')
+  const run = await start(ann())
+  const begin = (token) => stream(run, token, { base: url })
+  // A tenth, if nothing is said; of the same role and sub, whatever else the token says.
+  const two = [await begin(ann()), await begin(sign({ role: 'member', sub: 'ann', n: 1 }))]
+  await assert.rejects(begin(ann()), (error) => error.status === 503 && /of this user/.test(error.body.message))
+  await assert.rejects(begin(sign({ role: 'member', sub: 'ann', n: 2 })), { status: 503 })
+  // Others are not kept out: another sub, another role, and all who have none together.
+  await assert.rejects(begin(bob()), { status: 404 })
+  const others = [await begin(chief()), await begin(sign({ role: 'chief', sub: 'ann' })), await begin(sign({ role: 'chief' }))]
+  others.push(await begin(sign({ role: 'chief', n: 1 })))
+  await assert.rejects(begin(sign({ role: 'chief', n: 2 })), { status: 503 })
+  // Who is refused is not counted, and who goes is not either.
+  two[0].close()
+  await eventually(async () => (await ask('/health', { base: url })).body.watchers === 5)
+  two[0] = await begin(ann())
+  for (const watch of [...two, ...others]) watch.close()
+  await eventually(async () => (await ask('/health', { base: url })).body.watchers === 0)
   await workAll('chain')
 })
 
