@@ -79,11 +79,7 @@ pub struct Options {
 
     /// How many of them may be of one user, as role and sub of the token name it: all who have no sub are one for each
     /// role. A tenth of --max-watchers if nothing is said.
-    #[arg(
-        long,
-        env = "PGFLOW_LIVE_MAX_WATCHERS_PER_USER",
-        value_name = "NUMBER"
-    )]
+    #[arg(long, env = "PGFLOW_LIVE_MAX_WATCHERS_PER_USER", value_name = "NUMBER")]
     pub max_watchers_per_user: Option<usize>,
 
     /// The largest output that is part of a message, as text, in bytes; of a larger one the message says "fetch".

@@ -2,6 +2,7 @@
 //! its broadcasts are those that Supabase would send for it (docs/realtime.md).
 
 use std::collections::HashMap;
+use std::pin::Pin;
 use std::sync::Arc;
 
 use axum::body::Bytes;
@@ -12,7 +13,7 @@ use axum::response::Response;
 use futures_util::{SinkExt, StreamExt};
 use serde::Deserialize;
 use serde_json::{Value, json};
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 use uuid::Uuid;
@@ -30,6 +31,9 @@ const MAX_FRAME: usize = 64 << 10;
 
 /// What an idle connection keeps for what it may read, in bytes.
 const READ_BUFFER: usize = 4 << 10;
+
+/// How many joins and new tokens of one connection are asked about at once.
+const MAX_JOINING: usize = 4;
 
 /// How many frames wait for a client. Channels of one that does not read stop and go on with the difference.
 const MAX_WAITING: usize = 64;
@@ -65,6 +69,7 @@ pub async fn socket(
                 is_own_page,
                 frames,
                 channels: HashMap::new(),
+                joining: Arc::new(Semaphore::new(MAX_JOINING)),
             }
             .serve(socket, waiting)
             .await;
@@ -83,18 +88,18 @@ struct Connection {
     frames: mpsc::Sender<Frame>,
     /// By topic.
     channels: HashMap<String, Channel>,
+    joining: Arc<Semaphore>,
 }
 
-/// A run that is watched.
+/// A run that is watched, or is about to be.
 struct Channel {
-    join_ref: Option<String>,
     task: JoinHandle<()>,
-    /// Watchers for newer tokens.
-    renewals: mpsc::Sender<Watcher>,
+    /// The newest one that the client has sent for it.
+    token: watch::Sender<Option<String>>,
 }
 
 impl Channel {
-    /// Whether it tells what happens; not when its token has run out or its run is gone.
+    /// Whether it tells what happens, or will; not when it was refused, its token has run out or its run is gone.
     fn is_open(&self) -> bool {
         !self.task.is_finished()
     }
@@ -156,12 +161,7 @@ impl Connection {
     }
 
     async fn reply(&self, to: &Incoming, answer: Result<Value, String>) {
-        let (status, response) = match answer {
-            Ok(response) => ("ok", response),
-            Err(reason) => ("error", json!({ "reason": reason })),
-        };
-        self.say(phoenix::reply(self.version, to, status, &response))
-            .await;
+        self.say(answer_to(self.version, to, answer)).await;
     }
 
     async fn take(&mut self, text: &str) {
@@ -170,9 +170,9 @@ impl Connection {
         };
         match (frame.topic.as_str(), frame.event.as_str()) {
             ("phoenix", "heartbeat") => self.reply(&frame, Ok(json!({}))).await,
-            (_, "phx_join") => self.join(&frame).await,
+            (_, "phx_join") => self.join(frame).await,
             (_, "phx_leave") => {
-                self.channels.remove(&frame.topic);
+                self.end(&frame.topic).await;
                 self.reply(&frame, Ok(json!({}))).await;
                 let close = phoenix::write(
                     self.version,
@@ -184,7 +184,12 @@ impl Connection {
                 );
                 self.say(close).await;
             }
-            (_, "access_token") => self.renew(&frame).await,
+            // What it may see is asked anew.
+            (_, "access_token") => {
+                if let Some(channel) = self.channels.get(&frame.topic) {
+                    channel.token.send_replace(self.token_of(&frame));
+                }
+            }
             (_, "broadcast") => {
                 self.reply(
                     &frame,
@@ -203,42 +208,48 @@ impl Connection {
         }
     }
 
-    /// A client watches a run.
-    async fn join(&mut self, frame: &Incoming) {
+    /// A client watches a run, when the database allows it; meanwhile others are served.
+    async fn join(&mut self, frame: Incoming) {
         // A second join of a topic replaces the first one.
-        self.channels.remove(&frame.topic);
-        match self.watch(frame).await {
-            Ok(watcher) => {
-                self.reply(frame, Ok(json!({ "postgres_changes": [] })))
-                    .await;
-                self.put(frame.topic.clone(), frame.join_ref.clone(), watcher);
-            }
-            Err(reason) => self.reply(frame, Err(reason)).await,
-        }
-    }
-
-    /// A client has a new token: what it may see is asked anew.
-    async fn renew(&mut self, frame: &Incoming) {
-        let Some(channel) = (self.channels.get(&frame.topic)).filter(|channel| channel.is_open())
-        else {
-            return;
+        self.end(&frame.topic).await;
+        // Nobody has use for those that have ended.
+        self.channels.retain(|_, channel| channel.is_open());
+        let run_id = match self.run_of(&frame) {
+            Ok(run_id) => run_id,
+            Err(reason) => return self.reply(&frame, Err(reason)).await,
         };
-        let (join_ref, renewals) = (channel.join_ref.clone(), channel.renewals.clone());
-        match self.watch(frame).await {
-            // What the old one knows goes over to the new one, so that nothing is missed. Where the old one has looked later,
-            // something may be told again.
-            Ok(watcher) => drop(renewals.send(watcher).await),
-            Err(reason) => {
-                self.channels.remove(&frame.topic);
-                let frames = farewell(self.version, &frame.topic, join_ref.as_deref(), &reason);
-                for frame in frames {
-                    self.say(frame).await;
-                }
-            }
+        let topic = frame.topic.clone();
+        let (token, tokens) = watch::channel(self.token_of(&frame));
+        let member = Member {
+            app: Arc::clone(&self.app),
+            version: self.version,
+            is_own_page: self.is_own_page,
+            frames: self.frames.clone(),
+            joining: Arc::clone(&self.joining),
+            topic: topic.clone(),
+            join_ref: frame.join_ref.clone(),
+            run_id,
+            tokens,
+        };
+        let task = tokio::spawn(member.serve(frame));
+        self.channels.insert(topic, Channel { task, token });
+    }
+
+    /// Ends a channel; nothing is told on it after that.
+    async fn end(&mut self, topic: &str) {
+        if let Some(mut channel) = self.channels.remove(topic) {
+            channel.task.abort();
+            let _ = (&mut channel.task).await;
         }
     }
 
-    async fn watch(&self, frame: &Incoming) -> Result<Watcher, String> {
+    fn token_of(&self, frame: &Incoming) -> Option<String> {
+        let token = frame.payload["access_token"].as_str();
+        token.or(self.key.as_deref()).map(str::to_owned)
+    }
+
+    /// The run that a client wants to watch, if it is one more that it may ask for.
+    fn run_of(&self, frame: &Incoming) -> Result<Uuid, String> {
         let run_id = phoenix::run_of(&frame.topic)
             .ok_or("only topics pgflow:run:<run_id> are served here")?;
         let run_id = Uuid::try_parse(run_id).map_err(|_| format!("{run_id:?} is no run id"))?;
@@ -250,87 +261,126 @@ impl Connection {
         if wants_rows(&frame.payload["config"]) {
             return Err("postgres_changes are not served here, only broadcasts".to_owned());
         }
-        let others = (self.channels.iter())
-            .filter(|(topic, channel)| **topic != frame.topic && channel.is_open());
-        if others.count() >= MAX_CHANNELS {
+        if self.channels.len() >= MAX_CHANNELS {
             return Err(format!("one connection may watch {MAX_CHANNELS} runs"));
         }
-        let token = frame.payload["access_token"]
-            .as_str()
-            .or(self.key.as_deref());
-        let caller = self
-            .app
-            .doorkeeper
-            .bearer_or_key(token, self.is_own_page)
-            .await
-            .map_err(|failure| failure.to_string())?;
-        self.app
-            .watches
-            .join(run_id, &caller, None)
-            .await
-            .map_err(|failure| failure.to_string())
-    }
-
-    fn put(&mut self, topic: String, join_ref: Option<String>, watcher: Watcher) {
-        tracing::debug!("{} joins {topic}", watcher.caller().role);
-        // Nobody has use for those that have ended.
-        self.channels.retain(|_, channel| channel.is_open());
-        let (renewals, renewed) = mpsc::channel(1);
-        let told = tell(
-            self.version,
-            topic.clone(),
-            join_ref.clone(),
-            watcher,
-            renewed,
-            self.frames.clone(),
-        );
-        self.channels.insert(
-            topic,
-            Channel {
-                join_ref,
-                task: tokio::spawn(told),
-                renewals,
-            },
-        );
+        Ok(run_id)
     }
 }
 
-/// Tells what happens in a run, until the token runs out or the run is gone.
-async fn tell(
+/// The task behind a channel.
+struct Member {
+    app: Arc<App>,
     version: Version,
+    is_own_page: bool,
+    frames: mpsc::Sender<Frame>,
+    joining: Arc<Semaphore>,
     topic: String,
     join_ref: Option<String>,
-    mut watcher: Watcher,
-    mut renewed: mpsc::Receiver<Watcher>,
-    frames: mpsc::Sender<Frame>,
-) {
-    let reason = loop {
-        let remaining = Caller::remaining(watcher.caller());
-        let ends = async move {
-            match remaining {
-                Some(remaining) => sleep(remaining).await,
-                None => std::future::pending().await,
+    run_id: Uuid,
+    tokens: watch::Receiver<Option<String>>,
+}
+
+impl Member {
+    async fn serve(mut self, frame: Incoming) {
+        let joined = self.watch(None).await;
+        let answer = (joined.as_ref())
+            .map(|_| json!({ "postgres_changes": [] }))
+            .map_err(String::clone);
+        // When nobody takes what is sent, the connection is about to end, and so is this.
+        let _ = (self.frames)
+            .send(answer_to(self.version, &frame, answer))
+            .await;
+        if let Ok(watcher) = joined {
+            tracing::debug!("{} joins {}", watcher.caller().role, self.topic);
+            self.tell(watcher).await;
+        }
+    }
+
+    /// Asks whether who has the newest token may watch, when it is this channel's turn. What is asked is asked to the end and
+    /// takes its turn until then, also when nobody waits for it any more: the database has no more to do for who comes
+    /// and goes.
+    fn watch(
+        &mut self,
+        old: Option<&Watcher>,
+    ) -> impl Future<Output = Result<Watcher, String>> + Send + use<> {
+        let (app, joining) = (Arc::clone(&self.app), Arc::clone(&self.joining));
+        let (run_id, is_own_page) = (self.run_id, self.is_own_page);
+        let token = self.tokens.borrow_and_update().clone();
+        let counted = old.map(Watcher::counted);
+        async move {
+            let turn = joining.acquire_owned().await;
+            let asked = tokio::spawn(async move {
+                let _turn = turn;
+                let key = token.as_deref();
+                let caller = app.doorkeeper.bearer_or_key(key, is_own_page).await?;
+                app.watches.join(run_id, &caller, counted).await
+            });
+            match asked.await {
+                Ok(joined) => joined.map_err(|failure| failure.to_string()),
+                Err(_) => Err("the server is going down".to_owned()),
             }
-        };
-        tokio::select! {
-            happened = watcher.next() => match happened {
-                Ok(events) => {
-                    for event in events {
-                        let frame = phoenix::broadcast(version, &topic, &event.name(), &event.message());
-                        if frames.send(frame).await.is_err() {
-                            return;
+        }
+    }
+
+    /// Tells what happens in a run, until the token runs out or the run is gone.
+    async fn tell(mut self, mut watcher: Watcher) {
+        let mut newer = None;
+        let reason = loop {
+            let remaining = Caller::remaining(watcher.caller());
+            let ends = async move {
+                match remaining {
+                    Some(remaining) => sleep(remaining).await,
+                    None => std::future::pending().await,
+                }
+            };
+            let renewed = async {
+                match &mut newer {
+                    Some(newer) => Pin::as_mut(newer).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                happened = watcher.next() => match happened {
+                    Ok(events) => {
+                        for event in events {
+                            let frame = phoenix::broadcast(
+                                self.version,
+                                &self.topic,
+                                &event.name(),
+                                &event.message(),
+                            );
+                            if self.frames.send(frame).await.is_err() {
+                                return;
+                            }
                         }
                     }
+                    Err(failure) => break failure.to_string(),
+                },
+                Ok(()) = self.tokens.changed() => newer = Some(Box::pin(self.watch(Some(&watcher)))),
+                renewed = renewed => {
+                    newer = None;
+                    match renewed {
+                        // What the old one knows goes over to the new one, so that nothing is missed.
+                        Ok(renewed) => watcher = renewed.instead_of(&mut watcher),
+                        Err(reason) => break reason,
+                    }
                 }
-                Err(failure) => break failure.to_string(),
-            },
-            Some(newer) = renewed.recv() => watcher = newer.instead_of(&mut watcher),
-            () = ends => break "the token has run out".to_owned(),
+                () = ends => break "the token has run out".to_owned(),
+            }
+        };
+        for frame in farewell(self.version, &self.topic, self.join_ref.as_deref(), &reason) {
+            let _ = self.frames.send(frame).await;
         }
-    };
-    for frame in farewell(version, &topic, join_ref.as_deref(), &reason) {
-        let _ = frames.send(frame).await;
     }
+}
+
+fn answer_to(version: Version, to: &Incoming, answer: Result<Value, String>) -> Frame {
+    let (status, response) = match answer {
+        Ok(response) => ("ok", response),
+        Err(reason) => ("error", json!({ "reason": reason })),
+    };
+    phoenix::reply(version, to, status, &response)
 }
 
 /// A channel ends, and why.

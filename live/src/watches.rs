@@ -94,6 +94,8 @@ struct Watch {
 struct View {
     /// How often it has looked.
     looks: u64,
+    /// When the last look everywhere began: nothing that was seen is older.
+    since: Option<Instant>,
     seen: Option<Result<Arc<Snapshot>, Failure>>,
 }
 
@@ -269,6 +271,7 @@ impl Watches {
             view: watch.view.subscribe(),
             watch: Arc::clone(watch),
             teller: None,
+            since: None,
             run_id,
             caller: caller.clone(),
             counted,
@@ -296,6 +299,8 @@ pub struct Watcher {
     view: watch::Receiver<View>,
     watch: Arc<Watch>,
     teller: Option<Teller>,
+    /// What was seen before this is older than what it knows, or may be.
+    since: Option<Instant>,
     run_id: Uuid,
     caller: Caller,
     counted: Arc<Counted>,
@@ -331,10 +336,12 @@ impl Watcher {
         }
     }
 
-    /// Watches in the place of another one, and tells what that one has not told yet.
+    /// Watches in the place of another one, and tells what that one has not told yet. That takes another look: the last one may
+    /// be older than what that one has told.
     pub fn instead_of(mut self, other: &mut Self) -> Self {
         self.teller = other.teller.take();
-        self.view.mark_changed();
+        self.since = Some(Instant::now());
+        self.watch.bell.ring(None);
         self
     }
 
@@ -348,8 +355,9 @@ impl Watcher {
             if self.view.changed().await.is_err() {
                 return Err(Failure::Unavailable("the server is going down".to_owned()));
             }
-            let seen = self.view.borrow_and_update().seen.clone();
-            match seen {
+            let view = self.view.borrow_and_update().clone();
+            match view.seen {
+                Some(Ok(_)) if view.since < self.since => {}
                 Some(Ok(snapshot)) => {
                     let events = self
                         .teller
@@ -398,6 +406,7 @@ impl Keeper {
             let last = self.watch.view.borrow().seen.clone().and_then(Result::ok);
             let is_large = |last: &Snapshot| last.steps.len() > FEW_STEPS;
             let mut everywhere = true;
+            let began = Instant::now();
             let seen = match &last {
                 Some(last) if rung && !work.everywhere && is_large(last) => {
                     everywhere = false;
@@ -420,6 +429,9 @@ impl Keeper {
                     }
                     self.watch.view.send_modify(|view| {
                         view.looks += 1;
+                        if everywhere {
+                            view.since = Some(began);
+                        }
                         view.seen = Some(Ok(now));
                     });
                 }

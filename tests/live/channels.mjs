@@ -1,5 +1,6 @@
 // Phoenix channels: raw frames of both versions, and the client of Supabase.
 import { RealtimeClient } from '@supabase/realtime-js'
+import pg from 'pg'
 import WebSocket from 'ws'
 import { ann, assert, bob, chief, crew, eventually, live, short, sign, sleep, start, stream, test, value, work, workAll } from './harness.mjs'
 
@@ -160,6 +161,57 @@ test('a channel ends when its token does, and goes on with a new one', async () 
   await sleep(100)
   assert.deepEqual(renewed.told(), [])
   renewed.close()
+})
+
+test('nothing else on a connection waits for a join', async () => {
+  const [slow, other] = [await start(ann()), await start(ann(), 'quiet')]
+  const { frames, send, ask, join, told, close } = await socket('2.0.0')
+  const topic = `realtime:pgflow:run:${slow}`
+  const replies = (ref) => frames.filter((frame) => frame.event === 'phx_reply' && frame.ref === ref)
+  const begin = (token) => send(topic, 'phx_join', { config: {}, access_token: token })
+  assert.equal((await join(other, ann())).status, 'ok')
+  const locker = new pg.Client({ host: process.env.PGHOST, user: 'postgres', database: process.env.PGDATABASE })
+  await locker.connect()
+  await locker.query('BEGIN; LOCK TABLE pgflow.runs IN ACCESS EXCLUSIVE MODE')
+  try {
+    // As many times as it takes until no turn is left: who comes and goes does not free it.
+    const joins = []
+    for (let i = 0; i < 6; i += 1) joins.push(begin(ann()))
+    assert.equal((await ask('phoenix', 'heartbeat', {})).status, 'ok')
+    assert.equal((await ask(`realtime:pgflow:run:${other}`, 'phx_leave', {})).status, 'ok')
+    assert.equal((await ask(topic, 'phx_leave', {})).status, 'ok')
+    // The last join is the one that counts, with the last token.
+    joins.push(begin(bob()))
+    const last = begin(ann())
+    assert.equal((await ask('phoenix', 'heartbeat', {})).status, 'ok')
+    assert.deepEqual([...joins, last].flatMap(replies), [])
+    await locker.query('COMMIT')
+    await eventually(() => replies(last).length > 0)
+    assert.equal(replies(last)[0].payload.status, 'ok')
+    assert.deepEqual(joins.flatMap(replies), [])
+  } finally {
+    await locker.end()
+  }
+  await workAll('quiet')
+  await workAll('chain', () => [1])
+  await eventually(() => told().includes('run:completed'))
+  // Once, and nothing of the run that was left.
+  assert.equal(told().filter((event) => event === 'run:completed').length, 1)
+  assert.ok(!told().some((event) => event.startsWith('step:only')))
+  close()
+})
+
+test('a token that comes during a join is the one that counts', async () => {
+  const run = await start(ann())
+  const { frames, send, close } = await socket('2.0.0')
+  const topic = `realtime:pgflow:run:${run}`
+  send(topic, 'phx_join', { config: {}, access_token: ann() })
+  send(topic, 'access_token', { access_token: bob() }, '1')
+  // Of somebody else: the join is refused, or the channel ends.
+  const reason = ({ event, payload }) => (event === 'system' ? payload.message : payload.response?.reason)
+  await eventually(() => frames.some((frame) => reason(frame) === 'run not found'))
+  close()
+  await workAll('chain')
 })
 
 test('what happens while a token is renewed is told once', async () => {
