@@ -258,3 +258,6 @@ fn unknown(header: &Header) -> Failure {
         header.alg
     ))
 }
+
+#[cfg(test)]
+mod tests;
