@@ -2,7 +2,7 @@
 import { connect } from 'node:net'
 import WebSocket from 'ws'
 import {
-  ann, ask, assert, bob, chief, eventually, live, restartDatabase, secret, serve, sign, sql, start, stream, test, value, workAll,
+  ann, ask, assert, bob, chief, eventually, live, restartDatabase, secret, serve, sign, sleep, sql, start, stream, test, value, workAll,
 } from './harness.mjs'
 
 const whole = ['step:zeta:completed', 'step:mid:started', 'step:mid:completed', 'step:alpha:started', 'step:alpha:completed', 'run:completed']
@@ -35,6 +35,22 @@ test('watchers stay while the database restarts, and miss nothing', async () => 
   watch.close()
   await eventually(async () => (await ask('/health')).body.listening)
   assert.equal((await ask('/me', { token: ann() })).status, 200)
+})
+
+test('who begins to watch while the database is away is told so', async () => {
+  const run = await start(ann())
+  const token = ann()
+  const watch = await stream(run, token)
+  await restartDatabase(async () => {
+    // The watch that there is goes on in silence, and who joins it is not to wait as long.
+    const joined = stream(run, token).catch(({ status }) => status)
+    assert.equal(await Promise.race([joined, sleep(60_000)]), 503)
+  })
+  await workAll('chain', () => [1])
+  await watch.until('run:completed', 40)
+  assert.deepEqual(watch.told(), whole)
+  watch.close()
+  await eventually(async () => (await ask('/health')).body.listening)
 })
 
 test('told to end, it ends at once, and its streams with it', async () => {

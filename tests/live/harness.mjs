@@ -131,8 +131,11 @@ export async function restartDatabase(between = async () => {}) {
   }
   control('stop', '-m', 'immediate')
   session = undefined
-  await between()
-  control('start')
+  try {
+    await between()
+  } finally {
+    control('start')
+  }
 }
 
 // pgflow-live.

@@ -263,3 +263,34 @@ test('bells that somebody else rings hide nothing', async () => {
   }
   watch.close()
 })
+
+test('bells that are rung faster than it looks hide nothing of a large run', async () => {
+  const steps = Array.from({ length: 250 }, (_, i) => ({ step_slug: `s${i}` }))
+  await sql('SELECT FROM pgflow.define_flow($1)', [JSON.stringify({ flow_slug: 'crowd', steps })])
+  const run = await value(`SELECT pgflow.run_flow('crowd')`)
+  const watch = await stream(run, chief())
+  let isRinging = true
+  const repeat = async (text) => {
+    const client = new pg.Client({ host: process.env.PGHOST, user: 'postgres', database: process.env.PGDATABASE })
+    await client.connect()
+    while (isRinging) await client.query(text)
+    await client.end()
+  }
+  // A look takes a while, and meanwhile there is always another bell, for a step that has not moved.
+  const bell = JSON.stringify([{ flow_slug: 'none', run_id: run, step_slug: 'none' }])
+  const ring = `SELECT pg_notify('pgflow_events', '${bell}')`
+  const delay = 'BEGIN; LOCK TABLE pgflow.runs; SELECT pg_sleep(0.1); COMMIT'
+  const ringing = Promise.all([ring, ring, ring, ring, delay].map(repeat))
+  try {
+    // One step, of which the run itself does not tell.
+    const [{ run_id, step_slug, task_index, lease }] = await sql(`SELECT * FROM pgflow.claim_step_tasks('crowd', 1)`)
+    const result = { run_id, step_slug, task_index, lease: Number(lease), output: 1 }
+    await sql('SELECT FROM pgflow.settle_step_tasks($1)', [JSON.stringify([result])])
+    await watch.until(`step:${step_slug}:completed`, 40)
+  } finally {
+    isRinging = false
+    await ringing
+    await sql('SELECT pgflow.cancel_run($1)', [run])
+  }
+  watch.close()
+})
