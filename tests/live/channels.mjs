@@ -2,11 +2,11 @@
 import { RealtimeClient } from '@supabase/realtime-js'
 import pg from 'pg'
 import WebSocket from 'ws'
-import { ann, assert, bob, chief, crew, eventually, live, short, sign, sleep, start, stream, test, value, work, workAll } from './harness.mjs'
+import { ann, assert, bob, chief, crew, eventually, live, secret, serve, short, sign, sleep, start, stream, test, value, work, workAll } from './harness.mjs'
 
 /** A socket that speaks frames; those that came are in `frames`. */
-async function socket(version, { path = '/socket/websocket', key } = {}) {
-  const url = `${(await live()).replace('http', 'ws')}${path}?vsn=${version}${key ? `&apikey=${key}` : ''}`
+async function socket(version, { path = '/socket/websocket', key, base } = {}) {
+  const url = `${(base ?? (await live())).replace('http', 'ws')}${path}?vsn=${version}${key ? `&apikey=${key}` : ''}`
   const ws = new WebSocket(url)
   const frames = []
   ws.on('message', (data, isBinary) => {
@@ -161,6 +161,20 @@ test('a channel ends when its token does, and goes on with a new one', async () 
   await sleep(100)
   assert.deepEqual(renewed.told(), [])
   renewed.close()
+})
+
+test('a new token takes no further place of its user', async () => {
+  const { url } = await serve('--jwt-secret', secret, '--max-watchers-per-user', '1')
+  const run = await start(ann())
+  const { frames, join, send, told, close } = await socket('2.0.0', { base: url })
+  assert.equal((await join(run, sign({ role: 'member', sub: 'ann', exp: Math.floor(Date.now() / 1000) + 3 }))).status, 'ok')
+  send(`realtime:pgflow:run:${run}`, 'access_token', { access_token: ann() }, '1')
+  await sleep(3500)
+  assert.ok(!frames.some(({ event }) => event === 'phx_close'))
+  await workAll('chain', () => [1])
+  await eventually(() => told().includes('run:completed'))
+  await assert.rejects(stream(run, ann(), { base: url }), { status: 503 })
+  close()
 })
 
 test('nothing else on a connection waits for a join', async () => {
