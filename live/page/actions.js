@@ -1,4 +1,4 @@
-// What an operator may do to a run: cancel it and retry it. The server decides; the page only does not offer what it would
+// What operators and authors may do to a run: cancel it and retry it. The server decides; the page only does not offer what it would
 // refuse.
 
 import { ask } from './api.js'
@@ -82,7 +82,7 @@ export function actions(runId, { done, signal }) {
     dialog.showModal()
   }
 
-  /** Offers what goes with this status, if the token is an operator's. */
+  /** Offers what goes with this status, if the token's role may manage runs: an operator's, an author's. */
   const show = (now) => {
     if (now && answered && status === answered && now !== answered) {
       text(answer, '')
@@ -90,8 +90,8 @@ export function actions(runId, { done, signal }) {
     }
     status = now ?? status
     const offered = []
-    if (me?.operator && ['failed', 'cancelled'].includes(status)) offered.push(retry)
-    if (me?.operator && ['pending', 'started'].includes(status)) offered.push(cancel)
+    if (me?.manages_runs && ['failed', 'cancelled'].includes(status)) offered.push(retry)
+    if (me?.manages_runs && ['pending', 'started'].includes(status)) offered.push(cancel)
     arrange(buttons, offered)
   }
   return { node, show }

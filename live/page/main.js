@@ -96,7 +96,7 @@ function welcome(query) {
 function showWho() {
   const name = token() ? plain(me?.sub ?? me?.role ?? 'Token') : 'No token'
   who.replaceChildren(el('bdi', {}, name))
-  if (me?.operator) who.append(el('span', { class: 'badge' }, 'operator'))
+  if (me?.manages_runs) who.append(el('span', { class: 'badge' }, 'manages runs'))
   const expires = me?.expires_at ? `, until ${when(me.expires_at * 1000)}` : ''
   const known = me
     ? `The server takes you for role ${plain(me.role)}${me.sub ? `, ${plain(me.sub)}` : ''}${expires}.`

@@ -101,7 +101,7 @@ export function runList(root, { go, signal }) {
           ', or in psql:',
         ),
         el('pre', { class: 'hint' }, `SELECT pgflow.run_flow('${plain(slug)}');`),
-        me && !me.operator ? el('p', { class: 'note' }, 'You see the runs that are yours.') : null,
+        me && !me.manages_runs ? el('p', { class: 'note' }, 'You see the runs that are yours.') : null,
       )
     }
     return el(

@@ -3,7 +3,7 @@
 const KEY = 'pgflow.token'
 const changes = new EventTarget()
 
-/** What the server says about the token: {role, sub, operator, expires_at}; null while it is not known. */
+/** What the server says about the token: {role, sub, manages_runs, expires_at}; null while it is not known. */
 export let me = null
 
 /** The token, or null. */

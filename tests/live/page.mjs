@@ -175,7 +175,7 @@ try {
     await nobody.getByRole('button', { name: 'Enter a token' }).first().click()
     await nobody.locator('#token').fill(operator)
     await nobody.getByRole('button', { name: 'Use it' }).click()
-    await says(nobody.locator('#who'), 'operator')
+    await says(nobody.locator('#who'), 'manages runs')
   })
   await nobody.context().close()
   const late = await open(sign('page_operator', 'olga', -3600))

@@ -11,8 +11,8 @@ const now = () => Math.floor(Date.now() / 1000)
 test('a token is who its role and sub say', async () => {
   const { status, body } = await ask('/me', { token: ann() })
   assert.equal(status, 200)
-  assert.deepEqual({ ...body, expires_at: 0 }, { role: 'member', operator: false, sub: 'ann', expires_at: 0 })
-  assert.equal((await ask('/me', { token: chief() })).body.operator, true)
+  assert.deepEqual({ ...body, expires_at: 0 }, { role: 'member', manages_runs: false, sub: 'ann', expires_at: 0 })
+  assert.equal((await ask('/me', { token: chief() })).body.manages_runs, true)
 })
 
 test('a token that is not good is refused with 401', async () => {

@@ -2,5 +2,5 @@
 -- Locks nothing.
 select json_build_object(
   'role', current_user,
-  'operator', has_function_privilege('pgflow.cancel_run(uuid, text)', 'execute')
-              and has_function_privilege('pgflow.retry_run(uuid)', 'execute'))::text
+  'manages_runs', has_function_privilege('pgflow.cancel_run(uuid, text)', 'execute')
+                  and has_function_privilege('pgflow.retry_run(uuid)', 'execute'))::text
