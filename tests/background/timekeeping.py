@@ -64,7 +64,7 @@ def a_delayed_run_starts_on_time(db):
 def a_delayed_run_starts_on_time_beside_many_tasks(db):
     db.handler("crowd", "insert into app.ledger values ('crowd'); return '1';")
     db.flow("crowd", step("m", "sql", "app.crowd", step_type="map"))
-    crowd = db.one("select pgflow.run_flow('crowd', (select jsonb_agg(n) from generate_series(1, 100000) n))")
+    crowd = db.one("select pgflow.run_flow('crowd', (select jsonb_agg(n) from generate_series(1, 400000) n))")
     eventually(lambda: int(db.one("select count(*) from app.ledger where task = 'crowd'")) > 500, "they are at it", within=20)
     runs = staggered(lambda: db.one("select pgflow.run_flow('starts_later', start_at => clock_timestamp() + interval '1 s')"))
     found = delays(db, runs, "r.start_at")

@@ -85,7 +85,11 @@ impl Answer {
 pub fn ask(client: &mut Client, sql: &str) -> Answer {
     let messages = match client.simple_query(sql) {
         Ok(messages) => messages,
-        Err(error) => return Answer::error(&error),
+        Err(error) => {
+            // PostgreSQL says so before it lets go of what the call has locked.
+            let _ = client.simple_query("");
+            return Answer::error(&error);
+        }
     };
     let text = |message| match message {
         SimpleQueryMessage::Row(row) => {
