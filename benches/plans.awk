@@ -1,5 +1,5 @@
 # Reads what auto_explain logged of claims and prints lines of measurements: how many rows and pages the walk over ready
-# tasks met, and 1 if everything is as it should be: table live_tasks is read by indexes and by places alone, always
+# tasks met, and 1 if everything is as it should be: table live_tasks is read by indexes and by ctid alone, always
 # under a condition on them, and no row is met that is not handed out.
 
 /^title: / { title = substr($0, 8) }

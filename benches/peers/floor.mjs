@@ -1,6 +1,6 @@
 #!/usr/bin/env node
-// The floor with a worker in Node.js: the statements of pgbench/floor-apart.pgbench, claimed and settled one at a time. What
-// is left between this and a peer is what any engine that writes these rows can gain.
+// The floor with a worker in Node.js: the statements of pgbench/floor-apart.pgbench, claimed and settled one at a time. An
+// engine that writes these rows can hardly be faster.
 import { connections, main, sleep } from './bench.mjs'
 import { readFile } from 'node:fs/promises'
 

@@ -113,7 +113,7 @@ fn is_ours(relation: pg_sys::Oid) -> bool {
 /// reads them: the ordinary way costs several microseconds, in each call.
 pub struct PlannerSettings {
     /// In this order: jit; the ways to read and join whole tables (seqscan, hashjoin, mergejoin, material); by index
-    /// (indexscan, indexonlyscan, bitmapscan); nestloop; sort; by place (tidscan).
+    /// (indexscan, indexonlyscan, bitmapscan); nestloop; sort; by ctid (tidscan).
     switches: [bool; 11],
     /// join_collapse_limit, from_collapse_limit, plan_cache_mode: PostgreSQL's defaults.
     limits: [c_int; 3],

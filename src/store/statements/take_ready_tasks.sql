@@ -6,10 +6,10 @@
 -- Leases are made of a random number ($5): to somebody who has none of this claim they are one, too.
 -- Updates live rows, skipping those that someone else holds.
 with next as materialized (
-  select t.place
+  select t.ctid
   from unnest($6::int[], $7::bigint[], $8::bigint[]) w(rank, turn, before)
   cross join lateral (
-    select t.ctid as place
+    select t.ctid
     from pgflow.live_tasks t
     where t.queue = $1 and t.executor = $9::text::"char" and t.status = 'ready'
       and (t.rank, t.turn) >= (w.rank, w.turn) and t.rank < w.before
@@ -26,6 +26,6 @@ set status = 'started',
       else $3::timestamptz + make_interval(secs => coalesce($4::int, t.timeout + $10::int))
     end
 from next n
-where t.ctid = n.place
+where t.ctid = n.ctid
 returning t.run_id, t.definition_id, t.flow_slug::text, t.flow_version, t.step_slug::text, t.task_index, t.attempt, t.lease,
           t.lease_expires_at, t.rank, t.turn, t.ready_at, t.step_index, t.opens_run, t.item
